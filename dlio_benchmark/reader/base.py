@@ -1,0 +1,70 @@
+"""The reading side in three types: a reader opens files, an open file gives blocks, a block says its cost.
+
+A block is the unit of reading: one row group, or a run of consecutive row groups.  All numbers are those of
+the columns that the reader wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dlio_benchmark.batch import Block
+
+
+@dataclass(frozen=True, slots=True)
+class BlockShape:
+    """What the footer promises of one block: its rows, row groups, stored bytes and decoded bytes (an estimate)."""
+
+    rows: int
+    row_groups: int
+    stored_bytes: int
+    decoded_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRead:
+    """A block with what it took: bytes asked of the storage, bytes it gave, and the time of both stages."""
+
+    block: Block
+    row_groups: int
+    bytes_requested: int
+    bytes_read: int
+    requests: int
+    io_ns: int
+    decode_ns: int
+
+
+class OpenFile(Protocol):
+    """An open file; `read` may be called by one thread at a time, `shapes` by any."""
+
+    path: str
+    footer_bytes: int
+    shapes: Sequence[BlockShape]
+
+    def read(self, index: int) -> BlockRead:
+        """Read and decode block ``index``; its rows are in file order.
+
+        Raises:
+            ParquetFileError: if the block is damaged or shorter than the footer says.
+            StorageError: if the storage fails.
+        """
+
+    def close(self) -> None:
+        """Release the file; calling it again does nothing."""
+
+
+class Reader(Protocol):
+    """Opens files of one data set with one set of wanted columns; safe to use from several threads."""
+
+    decode: str
+
+    def open(self, path: str) -> OpenFile:
+        """Open ``path`` and check it against the configured columns.
+
+        Raises:
+            SchemaMismatchError: if configured columns are absent or have other types; all of them are named.
+            ParquetFileError: if the footer is damaged.
+            DataMissingError: if there is no such file.
+        """
