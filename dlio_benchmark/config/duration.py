@@ -51,12 +51,12 @@ LAWS: Mapping[str, tuple[str, ...]] = {
 }
 
 _MEANS: Mapping[str, Callable[..., float]] = {
-    "constant": lambda mean: float(mean),
+    "constant": float,
     "normal": lambda mean, _stdev: float(mean),
     "uniform": lambda low, high: (low + high) / 2,
     "gamma": lambda shape, scale: float(shape * scale),
-    "exponential": lambda scale: float(scale),
-    "poisson": lambda lam: float(lam),
+    "exponential": float,
+    "poisson": float,
 }
 
 

@@ -45,8 +45,6 @@ def key(
 ) -> Any:
     """Return a dataclass field that declares a configuration key; arguments as in `Key`."""
     declared = Key(doc, unit, least, most, legacy, shapes_data, offered)
-    if callable(default):
-        return dataclasses.field(default_factory=default, metadata={_KEY: declared})
     return dataclasses.field(default=default, metadata={_KEY: declared})
 
 
@@ -67,6 +65,5 @@ def declared(section: type, prefix: str = "") -> Iterator[tuple[str, dataclasses
 
 def section_type(field: dataclasses.Field[Any]) -> type | None:
     """Return the section class of a field that holds a section, or None for a plain key."""
-    factory = field.default_factory
-    is_section = isinstance(factory, type) and dataclasses.is_dataclass(factory) and _KEY not in field.metadata
-    return factory if is_section else None  # type: ignore[return-value]
+    factory: object = field.default_factory
+    return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None

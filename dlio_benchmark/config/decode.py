@@ -1,0 +1,266 @@
+"""From a mapping to a `Workload`: every problem of the input is found, and all are reported at once.
+
+An unknown value is an error.  An unknown key is a warning with the nearest known key, or an error in strict mode;
+keys that foreign files are known to carry pass in silence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from dlio_benchmark.common.enumerations import Shuffle
+from dlio_benchmark.config.duration import Duration, duration_of
+from dlio_benchmark.config.fields import Key, declaration, section_type
+from dlio_benchmark.config.model import Column, Workload
+from dlio_benchmark.config.rules import broken_rules
+from dlio_benchmark.errors import ConfigError, Issue
+
+# Keys without meaning here that files in circulation carry; a trailing dot passes a whole section.
+FOREIGN_KEYS = frozenset(
+    {
+        "logging.",
+        "workflow.debug",
+        "model.model_size",
+        "dataset.record_length",
+        "dataset.record_length_stdev",
+        "dataset.record_length_resize",
+        "dataset.record_element_bytes",
+        "dataset.total_disk_bytes",
+        "dataset.num_samples",
+        "dataset.parquet.use_s3dlio_gen",
+        "dataset.parquet.memory_map",
+        "dataset.parquet.use_threads",
+        "dataset.parquet.metadata_cache",
+        "dataset.parquet.row_group_cache_size",
+        "checkpoint.model_size",
+        "storage.s3_force_path_style",
+        "storage.s3_max_attempts",
+    }
+)
+
+_OLD_SPREADS = (
+    ("reader", "preprocess_time", "preprocess_time_stdev"),
+    ("train", "computation_time", "computation_time_stdev"),
+    ("evaluation", "eval_time", "eval_time_stdev"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A valid workload, and what its author should hear about: unknown keys."""
+
+    workload: Workload
+    warnings: tuple[Issue, ...] = ()
+
+
+@dataclass(slots=True)
+class _Findings:
+    issues: list[Issue] = field(default_factory=list)
+    unknown: list[Issue] = field(default_factory=list)
+
+    def wrong(self, where: str, what: str) -> None:
+        self.issues.append(Issue(where, what))
+
+
+def decode(tree: Any, *, strict: bool = False, typed: Collection[str] = ()) -> Decoded:
+    """Return the workload that ``tree`` (the content of ``workload``, plain containers) describes.
+
+    Args:
+        tree: a mapping; anything else is refused.
+        strict: whether every unknown key is an error.
+        typed: dotted keys that a person typed for this run; an unknown one among them is always an error.
+
+    Raises:
+        ConfigError: naming every invalid value, and the unknown keys that are errors.
+    """
+    found = _Findings()
+    workload = _section(Workload, _with_synonyms(tree, found), "", found)
+    if not found.issues:
+        found.issues.extend(broken_rules(workload))
+    found.issues.extend(issue for issue in found.unknown if strict or issue.where in typed)
+    if found.issues:
+        raise ConfigError(found.issues)
+    return Decoded(workload, tuple(found.unknown))
+
+
+def _with_synonyms(tree: Any, found: _Findings) -> dict[str, Any]:
+    if not isinstance(tree, Mapping):
+        found.wrong("workload", f"must be a mapping, got {tree!r}")
+        return {}
+    out = dict(tree)
+    if "data_reader" in out:
+        out["reader"] = out.pop("data_reader")
+    for section, mean, stdev in _OLD_SPREADS:
+        values = out.get(section)
+        if isinstance(values, Mapping) and values.get(stdev) is not None and not isinstance(values.get(mean), Mapping):
+            out[section] = {**values, mean: {"mean": values.get(mean, 0.0), "stdev": values[stdev]}}
+    return out
+
+
+@cache
+def _hints(section: type) -> dict[str, Any]:
+    return typing.get_type_hints(section)
+
+
+def _section(section: type, tree: Any, path: str, found: _Findings) -> Any:
+    if tree is None:
+        return section()
+    if not isinstance(tree, Mapping):
+        found.wrong(path.rstrip(".") or "workload", f"must be a mapping of keys, got {tree!r}")
+        return section()
+    known = {f.name: f for f in dataclasses.fields(section)}
+    for name in tree:
+        if name not in known:
+            _unknown(f"{path}{name}", str(name), list(known), found)
+    values = {}
+    for name in (name for name in tree if name in known):
+        nested = section_type(known[name])
+        if nested is not None:
+            values[name] = _section(nested, tree[name], f"{path}{name}.", found)
+        else:
+            values[name] = _value(_hints(section)[name], tree[name], f"{path}{name}", declaration(known[name]), found)
+    return section(**{name: value for name, value in values.items() if value is not _BAD})
+
+
+def _unknown(path: str, name: str, known: Sequence[str], found: _Findings) -> None:
+    if path in FOREIGN_KEYS or any(
+        path.startswith(k.rstrip(".") + ".") or path + "." == k for k in _foreign_sections()
+    ):
+        return
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
+    found.unknown.append(Issue(path, f"unknown key; {hint}"))
+
+
+_BAD = object()
+
+
+class _WrongError(Exception):
+    """Says what a value must be."""
+
+
+def _value(hint: Any, value: Any, path: str, key: Key, found: _Findings) -> Any:
+    try:
+        out = _converted(hint, value, path, found)
+        _bounded(out, key)
+    except _WrongError as wrong:
+        found.wrong(path, f"{wrong}, got {value!r}")
+        return _BAD
+    except ValueError as wrong:
+        found.wrong(path, str(wrong))
+        return _BAD
+    return out
+
+
+def _bounded(value: Any, key: Key) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    unit = f" {key.unit}" if key.unit else ""
+    if not math.isfinite(value):
+        raise _WrongError("must be a finite number")
+    if key.least is not None and value < key.least:
+        raise _WrongError(f"must be at least {key.least:g}{unit}")
+    if key.most is not None and value > key.most:
+        raise _WrongError(f"must be at most {key.most:g}{unit}")
+
+
+def _converted(hint: Any, value: Any, path: str, found: _Findings) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        inner = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+        return None if value is None or value == "None" else _converted(inner, value, path, found)
+    if origin is tuple:
+        return _items(typing.get_args(hint)[0], value, path, found)
+    if hint is Column:
+        return _column(value, path, found)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _word(hint, value)
+    return _SIMPLE[origin or hint](value)
+
+
+def _items(item: Any, value: Any, path: str, found: _Findings) -> tuple[Any, ...]:
+    if item is str and isinstance(value, str):
+        value = [value]
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise _WrongError("must be a list")
+    out = [_value(item, one, f"{path}[{n}]", Key(""), found) for n, one in enumerate(value)]
+    return tuple(one for one in out if one is not _BAD)
+
+
+def _column(value: Any, path: str, found: _Findings) -> Any:
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        raise _WrongError("must be {name, dtype, size, read}, or a name")
+    if "name" not in value:
+        raise _WrongError("must have a name")
+    return _section(Column, value, f"{path}.", found)
+
+
+def _word(words: type[Enum], value: Any) -> Any:
+    if words is Shuffle and value is False:  # YAML 1.1 reads a bare off as a boolean
+        value = "off"
+    text = str(value).strip().lower() if isinstance(value, str | Enum) else value
+    for member in words:
+        if text == str(member.value).lower():
+            return member
+    near = difflib.get_close_matches(str(text), [str(m.value) for m in words], 1, 0.6)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise _WrongError(f"must be one of {', '.join(str(m.value) for m in words)}{hint}")
+
+
+def _bool(value: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if str(value).strip().lower() in words and not isinstance(value, float):
+        return words[str(value).strip().lower()]
+    raise _WrongError("must be true or false")
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise _WrongError("must be a whole number")
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise _WrongError("must be a number")
+
+
+def _str(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise _WrongError("must be a text")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return types.MappingProxyType(dict(value))
+    raise _WrongError("must be a mapping")
+
+
+_SIMPLE: Mapping[Any, Callable[[Any], Any]] = {
+    bool: _bool,
+    int: _int,
+    float: _float,
+    str: _str,
+    Duration: duration_of,
+    Mapping: _mapping,
+    typing.get_origin(Mapping[str, object]): _mapping,
+}
