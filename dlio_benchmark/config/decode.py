@@ -132,9 +132,7 @@ def _section(section: type, tree: Any, path: str, found: _Findings) -> Any:
 
 
 def _unknown(path: str, name: str, known: Sequence[str], found: _Findings) -> None:
-    if path in FOREIGN_KEYS or any(
-        path.startswith(k.rstrip(".") + ".") or path + "." == k for k in _foreign_sections()
-    ):
+    if path in FOREIGN_KEYS or f"{path}." in FOREIGN_KEYS:
         return
     near = difflib.get_close_matches(name, known, 1, 0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"

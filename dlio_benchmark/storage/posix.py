@@ -1,0 +1,46 @@
+"""The calls that local storage makes of the operating system, as a value that tests can replace."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+O_READ = os.O_RDONLY | os.O_CLOEXEC
+O_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Posix:
+    """One method per system call; each raises OSError as the call does."""
+
+    def open(self, path: str, flags: int) -> int:
+        """Return a file descriptor."""
+        return os.open(path, flags, 0o644)
+
+    def write(self, fd: int, chunk: memoryview) -> int:
+        """Write some of ``chunk`` and return how many bytes."""
+        return os.write(fd, chunk)
+
+    def pread(self, fd: int, into: memoryview, offset: int) -> int:
+        """Read some bytes at ``offset`` into ``into`` and return how many; 0 at the end of the file."""
+        return os.preadv(fd, [into], offset)
+
+    def fsync(self, fd: int) -> None:
+        """Force a file or folder to the device."""
+        os.fsync(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file its final name, replacing what has it."""
+        os.replace(old, new)
+
+    def close(self, fd: int) -> None:
+        """Release a file descriptor."""
+        os.close(fd)
+
+    def unlink(self, path: str) -> None:
+        """Remove a file."""
+        os.unlink(path)
+
+    def makedirs(self, path: str) -> None:
+        """Make a folder and those above it; nothing happens if it exists."""
+        os.makedirs(path, exist_ok=True)
