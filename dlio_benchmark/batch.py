@@ -35,13 +35,27 @@ def taken(values: Values, rows: NDArray[np.int64]) -> Values:
     return values.take(pa.array(rows))
 
 
+def copied(values: Values) -> Values:
+    """Return a copy that shares no memory with ``values``."""
+    if isinstance(values, np.ndarray):
+        return values.copy()
+    return pa.concat_arrays([values]) if len(values) == 0 else values.take(pa.array(np.arange(len(values))))
+
+
 def joined(parts: list[Values]) -> Values:
-    """Return the values of ``parts`` one after the other, copying only when there are several."""
+    """Return the values of ``parts`` one after the other, copying only when there are several.
+
+    Rows of different lengths become a list array.
+    """
     if len(parts) == 1:
         return parts[0]
-    if isinstance(parts[0], np.ndarray):
+    if not all(isinstance(part, np.ndarray) for part in parts):
+        return pa.concat_arrays([as_arrow(part) for part in parts])
+    if len({part.shape[1:] for part in parts}) == 1:
         return np.concatenate(parts)
-    return pa.concat_arrays(parts)
+    lengths = np.concatenate([np.full(len(part), part.shape[1], dtype=np.int64) for part in parts])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate([p.reshape(-1) for p in parts])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +68,10 @@ class Block:
     def take(self, rows: NDArray[np.int64]) -> Block:
         """Return a block of the given rows in the given order."""
         return Block(len(rows), {name: taken(values, rows) for name, values in self.columns.items()})
+
+    def copied(self, start: int, stop: int) -> Block:
+        """Return a block of the rows ``[start, stop)`` that does not keep this one alive."""
+        return Block(stop - start, {name: copied(values[start:stop]) for name, values in self.columns.items()})
 
     @property
     def nbytes(self) -> int:
@@ -84,16 +102,23 @@ class Batch:
         return pa.table({name: as_arrow(self.column(name)) for name in self.names})
 
 
-def batches_of(blocks: Iterator[Block], batch: int) -> Iterator[Batch]:
-    """Cut a stream of blocks into batches of exactly ``batch`` rows; a shorter rest is left out."""
-    parts: list[tuple[Block, int, int]] = []
+Run = tuple[Block, int, int]
+
+
+def batches_of(runs: Iterator[Run], batch: int) -> Iterator[Batch]:
+    """Cut a stream of runs ``(block, start, stop)`` into batches of exactly ``batch`` rows.
+
+    The rest of a run that a batch does not fill is copied, so that its block is free before the next one comes.
+    Rows at the end that fill no batch are left out.
+    """
+    parts: list[Run] = []
     wanted = batch
-    for block in blocks:
-        start, rows = 0, block.rows
-        while rows - start >= wanted:
-            stop = start + wanted
-            yield Batch(((block, start, stop),)) if not parts else Batch((*parts, (block, start, stop)))
-            parts, wanted, start = [], batch, stop
-        if start < rows:
-            parts.append((block, start, rows))
-            wanted -= rows - start
+    for block, begin, stop in runs:
+        start = begin
+        while stop - start >= wanted:
+            end = start + wanted
+            yield Batch((*parts, (block, start, end)))
+            parts, wanted, start = [], batch, end
+        if start < stop:
+            parts.append((block.copied(start, stop), 0, stop - start))
+            wanted -= stop - start

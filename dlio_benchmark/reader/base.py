@@ -37,7 +37,7 @@ class BlockRead:
 
 
 class OpenFile(Protocol):
-    """An open file; `read` may be called by one thread at a time, `shapes` by any."""
+    """An open file; `read` may be called by several threads at once."""
 
     path: str
     footer_bytes: int

@@ -110,14 +110,16 @@ class LocalInput:
     def pread(self, offset: int, into: memoryview) -> int:
         """Fill ``into`` from ``offset``; the result is short only at the end of the file."""
         done = 0
-        try:
-            while done < len(into):
+        while done < len(into):
+            try:
                 got = self._calls.pread(self._fd, into[done:], offset + done)
-                if not got:
-                    break
-                done += got
-        except OSError as error:
-            _raise_read(self.path, f"read at offset {offset + done}", error)
+            except InterruptedError:
+                continue
+            except OSError as error:
+                _raise_read(self.path, f"read at offset {offset + done}", error)
+            if not got:
+                break
+            done += got
         return done
 
     def fileno(self) -> int:
@@ -155,11 +157,13 @@ class LocalOutput:
         """Append all of ``chunk`` and return its length in bytes."""
         view = memoryview(chunk).cast("B")
         done = 0
-        try:
-            while done < len(view):
+        while done < len(view):
+            try:
                 done += self._calls.write(self._fd, view[done:])
-        except OSError as error:
-            _raise_write(self.path, "write", error)
+            except InterruptedError:
+                continue
+            except OSError as error:
+                _raise_write(self.path, "write", error)
         return done
 
     def __enter__(self) -> Self:

@@ -1,0 +1,96 @@
+"""What turns a plan into batches, and the walk over a plan that every loader makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dlio_benchmark.batch import Batch, Run
+from dlio_benchmark.clock import Clock
+from dlio_benchmark.config.duration import Dice, Duration
+from dlio_benchmark.metrics.events import Tally
+from dlio_benchmark.plan.epoch import EpochPlan, Piece
+from dlio_benchmark.plan.order import Order
+from dlio_benchmark.reader.base import OpenFile, Reader
+
+Paths = Callable[[int], str]
+
+
+class Loader(Protocol):
+    """Gives the batches of a plan; one epoch at a time."""
+
+    name: str
+
+    def batches(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Batch]:
+        """Yield ``len(plan)`` batches in the order of the plan, and count into ``tally`` what was read for them.
+
+        Args:
+            plan: which rows of which files.
+            paths: path of a file by its number.
+            tally: is complete once the iterator has ended.
+
+        Raises:
+            DlioError: as the reader raises it; later batches do not come.
+        """
+
+    def close(self) -> None:
+        """Stop threads and workers; calling it again does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Emulated work per sample, done where blocks are read."""
+
+    per_sample: Duration
+    clock: Clock
+    dice: Dice
+
+    def work(self, rows: int) -> None:
+        """Take the time that ``rows`` samples need."""
+        if not self.per_sample.is_zero:
+            self.clock.sleep(sum(self.per_sample.draw(self.dice) for _ in range(rows)))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Reads the pieces of a plan: the one place where blocks become runs and are counted."""
+
+    reader: Reader
+    clock: Clock
+    preprocessing: Preprocessing | None = None
+
+    def open(self, path: str) -> tuple[OpenFile, Tally]:
+        """Open a file; the tally says what its footer took."""
+        begin = self.clock.now_ns()
+        file = self.reader.open(path)
+        return file, Tally(files=1, footer_bytes=file.footer_bytes, io_ns=self.clock.now_ns() - begin)
+
+    def read(self, file: OpenFile, piece: Piece) -> tuple[Run, Tally]:
+        """Read the block of a piece and return the run of its rows, shuffled where the plan says so."""
+        shape, got = file.shapes[piece.block], file.read(piece.block)
+        run: Run = (got.block, piece.start, piece.stop)
+        begin = self.clock.now_ns()
+        if piece.key is not None and got.block.columns:
+            rows = Order(got.block.rows, piece.key)[piece.start : piece.stop]
+            run = (got.block.take(rows), 0, len(rows))
+        tally = Tally(
+            rows=piece.stop - piece.start,
+            row_groups=got.row_groups,
+            blocks=1,
+            requests=got.requests,
+            bytes_promised=shape.stored_bytes,
+            bytes_requested=got.bytes_requested,
+            bytes_read=got.bytes_read,
+            io_ns=got.io_ns,
+            decode_ns=got.decode_ns,
+            shuffle_ns=self.clock.now_ns() - begin,
+        )
+        if self.preprocessing is not None:
+            self.preprocessing.work(tally.rows)
+        return run, tally
+
+
+def block_rows(file: OpenFile) -> Sequence[int]:
+    """Return the rows of each block of a file."""
+    return [shape.rows for shape in file.shapes]

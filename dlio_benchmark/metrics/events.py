@@ -1,0 +1,85 @@
+"""What happened in a run, as values: the only input of the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+from dlio_benchmark.common.enumerations import DatasetType
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a rank read in one phase, counted where it was read.
+
+    ``bytes_promised`` is the sum that the footers state for the column chunks of every block of the plan; footers
+    themselves are counted apart, in ``footer_bytes``.
+    """
+
+    rows: int = 0
+    row_groups: int = 0
+    blocks: int = 0
+    files: int = 0
+    requests: int = 0
+    bytes_promised: int = 0
+    bytes_requested: int = 0
+    bytes_read: int = 0
+    footer_bytes: int = 0
+    io_ns: int = 0
+    decode_ns: int = 0
+    shuffle_ns: int = 0
+    device_bytes: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Add the counts of ``other``."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Nanoseconds of each step of a phase: waiting for the batch, computing, and waiting for the other ranks."""
+
+    load_ns: Sequence[int]
+    compute_ns: Sequence[int]
+    barrier_ns: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.load_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One pass over a split: an epoch of training, or an evaluation after it.
+
+    ``start_ns`` and ``end_ns`` are of the run's monotonic clock; ``started`` and ``ended`` are UTC, for people.
+    """
+
+    epoch: int
+    split: DatasetType
+    batch: int
+    steps_planned: int
+    rows_left_out: int
+    start_ns: int
+    end_ns: int
+    started: str
+    ended: str
+    times: StepTimes
+    tally: Tally = field(default_factory=Tally)
+    resident_share: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of the phase in seconds."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class RankRecord:
+    """Everything that one rank has to tell at the end of a run."""
+
+    rank: int
+    host: str
+    phases: tuple[Phase, ...]
+    peak_rss_bytes: int = 0
+    start_ns_offset: int = 0

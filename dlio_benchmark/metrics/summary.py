@@ -1,0 +1,182 @@
+"""Numbers from events, by the published formulas; pure.
+
+A block is the steps of a phase.  With a steps left out at its start and e at its end, the window holds the other
+steps; its time W is the time of the block less the load and compute times of the steps left out:
+
+    AU          = 100 * sum(compute in the window) / W                   percent
+    throughput  = steps in the window / W * batch size                   samples per second and rank
+
+Job values per epoch are the mean of AU and the sum of throughput over ranks; the summary gives mean and population
+standard deviation over epochs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dlio_benchmark.common.enumerations import DatasetType
+from dlio_benchmark.metrics.events import Phase, RankRecord
+
+MIB = 2**20
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Steps that metrics leave out at the start and at the end of a block."""
+
+    exclude_start: int = 1
+    exclude_end: int = 0
+
+    def bounds(self, steps: int) -> tuple[int, int]:
+        """Return the positions ``[first, last)`` of the steps that count."""
+        return min(self.exclude_start, steps), max(min(self.exclude_start, steps), steps - self.exclude_end)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Mean and population standard deviation over epochs, with the value of each."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the epochs; 0 without any."""
+        return statistics.fmean(self.values) if self.values else 0.0
+
+    @property
+    def stdev(self) -> float:
+        """Population standard deviation over the epochs; 0 without any."""
+        return statistics.pstdev(self.values) if self.values else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Metrics of one split over all epochs and ranks."""
+
+    au_percent: Rate
+    throughput: Rate
+    nominal_mib_per_s: float
+    nominal_mib_per_s_stdev: float
+    met: bool
+
+
+def window_ns(phase: Phase, window: Window) -> int:
+    """Return W of the block in nanoseconds."""
+    first, last = window.bounds(len(phase.times))
+    times = phase.times
+    outside = [*range(first), *range(last, len(times))]
+    left_out: int = sum(times.load_ns[n] + times.compute_ns[n] for n in outside)
+    return phase.end_ns - phase.start_ns - left_out
+
+
+def au_percent(phase: Phase, window: Window) -> float:
+    """Return the accelerator utilization of a rank's block in percent; 0 for an empty window."""
+    first, last = window.bounds(len(phase.times))
+    spent = window_ns(phase, window)
+    return 100.0 * sum(phase.times.compute_ns[first:last]) / spent if last > first and spent > 0 else 0.0
+
+
+def throughput(phase: Phase, window: Window) -> float:
+    """Return the samples per second of a rank's block; 0 for an empty window."""
+    first, last = window.bounds(len(phase.times))
+    spent = window_ns(phase, window)
+    return (last - first) * phase.batch / (spent / 1e9) if last > first and spent > 0 else 0.0
+
+
+def split_metrics(
+    ranks: Sequence[RankRecord], split: DatasetType, window: Window, *, record_bytes: float, target: float
+) -> Split | None:
+    """Return the metrics of a split, or None if no phase of it ran.
+
+    Args:
+        ranks: records of all ranks.
+        split: training or evaluation.
+        window: steps left out.
+        record_bytes: nominal bytes of a sample, for the nominal rate.
+        target: AU that counts as success, as a share.
+    """
+    per_rank = [[phase for phase in rank.phases if phase.split is split] for rank in ranks]
+    if not per_rank or not per_rank[0]:
+        return None
+    epochs = list(zip(*per_rank, strict=True))
+    au = Rate(tuple(statistics.fmean(au_percent(phase, window) for phase in phases) for phases in epochs))
+    rate = Rate(tuple(math.fsum(throughput(phase, window) for phase in phases) for phases in epochs))
+    scale = record_bytes / MIB
+    return Split(au, rate, rate.mean * scale, rate.stdev * scale, au.mean >= 100 * target)
+
+
+def problems(ranks: Sequence[RankRecord], *, decoded: bool) -> list[str]:
+    """Return why the run proves nothing, one reason each; empty for a valid run.
+
+    Every phase of every rank must have made the planned steps, delivered their rows, and read the bytes that
+    the footers promise; there must be at least one step.
+    """
+    found = []
+    if not any(len(phase.times) for rank in ranks for phase in rank.phases):
+        found.append("no step was executed: the data set has fewer rows than batch size times ranks")
+    for rank in ranks:
+        for phase in rank.phases:
+            where = f"rank {rank.rank}, epoch {phase.epoch} ({phase.split})"
+            found.extend(f"{where}: {reason}" for reason in _gaps(phase, decoded=decoded))
+    return found
+
+
+def _gaps(phase: Phase, *, decoded: bool) -> list[str]:
+    tally, wanted = phase.tally, phase.steps_planned * phase.batch
+    pairs = [
+        ("steps made", len(phase.times), "planned", phase.steps_planned),
+        ("rows delivered", tally.rows, "planned", wanted),
+        ("bytes requested", tally.bytes_requested, "promised by the footers", tally.bytes_promised),
+        ("bytes read", tally.bytes_read, "promised by the footers", tally.bytes_promised),
+    ]
+    out = [f"{a} {x}, {b} {y}" for a, x, b, y in pairs if x != y]
+    if decoded and wanted and tally.bytes_promised == 0:
+        out.append("no byte was read")
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Where the time of the ranks went, in seconds summed over ranks and phases, and what bounds the run."""
+
+    compute_s: float
+    wait_s: float
+    barrier_s: float
+    other_s: float
+    io_s: float
+    decode_s: float
+    shuffle_s: float
+    total_s: float
+
+    @property
+    def verdict(self) -> str:
+        """What bounds the run: the larger of waiting and barrier, and for waiting the slower stage behind it."""
+        lost = self.wait_s + self.barrier_s + self.other_s
+        if self.total_s <= 0 or lost <= 0.05 * self.total_s:
+            return "accelerator-bound"
+        if self.barrier_s > self.wait_s:
+            return "barrier-bound"
+        return "storage-bound" if self.io_s >= self.decode_s + self.shuffle_s else "client-bound"
+
+
+def shares(ranks: Sequence[RankRecord]) -> Shares:
+    """Return where the time of a run went."""
+    phases = [phase for rank in ranks for phase in rank.phases]
+    compute = sum(sum(phase.times.compute_ns) for phase in phases) / 1e9
+    wait = sum(sum(phase.times.load_ns) for phase in phases) / 1e9
+    barrier = sum(sum(phase.times.barrier_ns) for phase in phases) / 1e9
+    total = math.fsum(phase.seconds for phase in phases)
+    return Shares(
+        compute_s=compute,
+        wait_s=wait,
+        barrier_s=barrier,
+        other_s=max(0.0, total - compute - wait - barrier),
+        io_s=sum(phase.tally.io_ns for phase in phases) / 1e9,
+        decode_s=sum(phase.tally.decode_ns for phase in phases) / 1e9,
+        shuffle_s=sum(phase.tally.shuffle_ns for phase in phases) / 1e9,
+        total_s=total,
+    )
