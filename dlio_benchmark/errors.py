@@ -7,6 +7,7 @@ as success.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -44,6 +45,18 @@ class Issue:
 def listed(headline: str, issues: Iterable[Issue | str]) -> str:
     """Return ``headline`` followed by one indented line per issue."""
     return "\n".join([headline, *(f"  - {issue}" for issue in issues)])
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as a user wrote it, on one line and cut to a readable length."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return f"a value of type {type(value).__name__}"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
 
 
 class DlioError(Exception):
@@ -96,6 +109,14 @@ class InvalidResultError(DlioError):
     """The run ended, but its result does not carry its proof and must not be published."""
 
     code = Exit.NOT_MET
+
+
+class PeerFailedError(DlioError):
+    """Another rank failed; it reports its error itself, this rank only ends with the same code."""
+
+    def __init__(self, rank: int, code: Exit, text: str) -> None:
+        super().__init__(f"rank {rank} failed: {text}")
+        self.rank, self.code = rank, code
 
 
 class StalledError(DlioError):

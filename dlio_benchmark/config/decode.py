@@ -6,9 +6,9 @@ keys that foreign files are known to carry pass in silence.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
-import math
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,23 +19,18 @@ from typing import Any
 
 from dlio_benchmark.common.enumerations import Shuffle
 from dlio_benchmark.config.duration import Duration, duration_of
-from dlio_benchmark.config.fields import Key, declaration, section_type
+from dlio_benchmark.config.fields import Key, declaration, declared, section_type
 from dlio_benchmark.config.model import Column, Workload
-from dlio_benchmark.config.rules import broken_rules
-from dlio_benchmark.errors import ConfigError, Issue
+from dlio_benchmark.config.rules import broken_rules, overlap
+from dlio_benchmark.errors import ConfigError, Issue, shown
 
 # Keys without meaning here that files in circulation carry; a trailing dot passes a whole section.
 FOREIGN_KEYS = frozenset(
     {
         "logging.",
         "workflow.debug",
-        "model.model_size",
-        "dataset.record_length",
-        "dataset.record_length_stdev",
-        "dataset.record_length_resize",
         "dataset.record_element_bytes",
         "dataset.total_disk_bytes",
-        "dataset.num_samples",
         "dataset.parquet.use_s3dlio_gen",
         "dataset.parquet.memory_map",
         "dataset.parquet.use_threads",
@@ -47,6 +42,13 @@ FOREIGN_KEYS = frozenset(
     }
 )
 
+_OLD_NAMES = (
+    ("dataset", "record_length", "record_length_bytes"),
+    ("dataset", "record_length_stdev", "record_length_bytes_stdev"),
+    ("dataset", "record_length_resize", "record_length_bytes_resize"),
+    ("model", "model_size", "model_size_bytes"),
+)
+
 _OLD_SPREADS = (
     ("reader", "preprocess_time", "preprocess_time_stdev"),
     ("train", "computation_time", "computation_time_stdev"),
@@ -56,7 +58,7 @@ _OLD_SPREADS = (
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A valid workload, and what its author should hear about: unknown keys."""
+    """A valid workload, and what its author should hear about: unknown keys and old names."""
 
     workload: Workload
     warnings: tuple[Issue, ...] = ()
@@ -64,8 +66,11 @@ class Decoded:
 
 @dataclass(slots=True)
 class _Findings:
+    """What is wrong, which keys are unknown, and what is only worth saying."""
+
     issues: list[Issue] = field(default_factory=list)
     unknown: list[Issue] = field(default_factory=list)
+    notes: list[Issue] = field(default_factory=list)
 
     def wrong(self, where: str, what: str) -> None:
         self.issues.append(Issue(where, what))
@@ -83,26 +88,41 @@ def decode(tree: Any, *, strict: bool = False, typed: Collection[str] = ()) -> D
         ConfigError: naming every invalid value, and the unknown keys that are errors.
     """
     found = _Findings()
-    workload = _section(Workload, _with_synonyms(tree, found), "", found)
-    if not found.issues:
-        found.issues.extend(broken_rules(workload))
-    found.issues.extend(issue for issue in found.unknown if strict or issue.where in typed)
-    if found.issues:
-        raise ConfigError(found.issues)
-    return Decoded(workload, tuple(found.unknown))
-
-
-def _with_synonyms(tree: Any, found: _Findings) -> dict[str, Any]:
     if not isinstance(tree, Mapping):
-        found.wrong("workload", f"must be a mapping, got {tree!r}")
-        return {}
+        raise ConfigError([Issue("workload", f"must be a mapping of keys, got {shown(tree)}")])
+    workload = _section(Workload, _in_todays_words(tree, found), "", found)
+    found.issues.extend(broken_rules(workload, [issue.where for issue in found.issues]))
+    issues, unknown = found.issues, found.unknown
+    if "data_reader" in tree:
+        issues, unknown = _as_data_reader(issues), _as_data_reader(unknown)
+        if "reader" in tree:
+            unknown.append(Issue("reader", "ignored, because data_reader is there too; keep one of them"))
+    issues += [issue for issue in unknown if strict or any(overlap(issue.where, name) for name in typed)]
+    if issues:
+        raise ConfigError(issues)
+    return Decoded(workload, (*unknown, *found.notes))
+
+
+def _as_data_reader(issues: Sequence[Issue]) -> list[Issue]:
+    return [Issue(f"data_{one.where}" if overlap("reader", one.where) else one.where, one.what) for one in issues]
+
+
+def _in_todays_words(tree: Mapping[str, Any], found: _Findings) -> dict[str, Any]:
     out = dict(tree)
     if "data_reader" in out:
         out["reader"] = out.pop("data_reader")
+    for section, old, new in _OLD_NAMES:
+        values = out.get(section)
+        if isinstance(values, Mapping) and old in values:
+            found.notes.append(Issue(f"{section}.{old}", f"an old name; it is called {new!r} today"))
+            out[section] = {new: values[old]} | {name: value for name, value in values.items() if name != old}
     for section, mean, stdev in _OLD_SPREADS:
         values = out.get(section)
-        if isinstance(values, Mapping) and values.get(stdev) is not None and not isinstance(values.get(mean), Mapping):
-            out[section] = {**values, mean: {"mean": values.get(mean, 0.0), "stdev": values[stdev]}}
+        if not isinstance(values, Mapping) or isinstance(values.get(mean), Mapping):
+            continue
+        if values.get(stdev) not in (None, "None"):
+            centre = 0.0 if values.get(mean) is None else values[mean]
+            out[section] = {**values, mean: {"mean": centre, "stdev": values[stdev]}}
     return out
 
 
@@ -115,12 +135,12 @@ def _section(section: type, tree: Any, path: str, found: _Findings) -> Any:
     if tree is None:
         return section()
     if not isinstance(tree, Mapping):
-        found.wrong(path.rstrip(".") or "workload", f"must be a mapping of keys, got {tree!r}")
+        found.wrong(path.rstrip("."), f"must be a mapping of keys, got {shown(tree)}")
         return section()
     known = {f.name: f for f in dataclasses.fields(section)}
     for name in tree:
         if name not in known:
-            _unknown(f"{path}{name}", str(name), list(known), found)
+            _unknown(path, name, list(known), found)
     values = {}
     for name in (name for name in tree if name in known):
         nested = section_type(known[name])
@@ -131,15 +151,24 @@ def _section(section: type, tree: Any, path: str, found: _Findings) -> Any:
     return section(**{name: value for name, value in values.items() if value is not _BAD})
 
 
-def _unknown(path: str, name: str, known: Sequence[str], found: _Findings) -> None:
+def _unknown(section: str, name: Any, known: Sequence[str], found: _Findings) -> None:
+    word = name if isinstance(name, str) and name.isprintable() else shown(name)
+    path = f"{section}{word}"
     if path in FOREIGN_KEYS or f"{path}." in FOREIGN_KEYS:
         return
-    near = difflib.get_close_matches(name, known, 1, 0.6)
+    near = [other for other in _places() if other.endswith(f".{word}")]
+    near += difflib.get_close_matches(word, known, 1, 0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
     found.unknown.append(Issue(path, f"unknown key; {hint}"))
 
 
+@cache
+def _places() -> tuple[str, ...]:
+    return tuple(path for path, _, _ in declared(Workload))
+
+
 _BAD = object()
+_MOST = 2**63 - 1
 
 
 class _WrongError(Exception):
@@ -151,7 +180,7 @@ def _value(hint: Any, value: Any, path: str, key: Key, found: _Findings) -> Any:
         out = _converted(hint, value, path, found)
         _bounded(out, key)
     except _WrongError as wrong:
-        found.wrong(path, f"{wrong}, got {value!r}")
+        found.wrong(path, f"{wrong}, got {shown(value)}")
         return _BAD
     except ValueError as wrong:
         found.wrong(path, str(wrong))
@@ -163,8 +192,6 @@ def _bounded(value: Any, key: Key) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     unit = f" {key.unit}" if key.unit else ""
-    if not math.isfinite(value):
-        raise _WrongError("must be a finite number")
     if key.least is not None and value < key.least:
         raise _WrongError(f"must be at least {key.least:g}{unit}")
     if key.most is not None and value > key.most:
@@ -207,11 +234,11 @@ def _column(value: Any, path: str, found: _Findings) -> Any:
 def _word(words: type[Enum], value: Any) -> Any:
     if words is Shuffle and value is False:  # YAML 1.1 reads a bare off as a boolean
         value = "off"
-    text = str(value).strip().lower() if isinstance(value, str | Enum) else value
+    text = str(value).strip().lower() if isinstance(value, str | Enum) else ""
     for member in words:
         if text == str(member.value).lower():
             return member
-    near = difflib.get_close_matches(str(text), [str(m.value) for m in words], 1, 0.6)
+    near = difflib.get_close_matches(text, [str(member.value) for member in words], 1, 0.6)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise _WrongError(f"must be one of {', '.join(str(m.value) for m in words)}{hint}")
 
@@ -220,37 +247,48 @@ def _bool(value: Any) -> bool:
     words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
     if isinstance(value, bool):
         return value
-    if str(value).strip().lower() in words and not isinstance(value, float):
-        return words[str(value).strip().lower()]
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
+    if value in (0, 1) and isinstance(value, int):
+        return bool(value)
     raise _WrongError("must be true or false")
 
 
 def _int(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise _WrongError("must be a whole number")
+    number = value if isinstance(value, int) or not _whole(value) else int(value)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise _WrongError("must be a whole number")
+    if not -_MOST <= number <= _MOST:
+        raise _WrongError("must fit into 64 bits")
+    return number
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _float(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    raise _WrongError("must be a number")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _WrongError("must be a number")
+    if not -_MOST <= value <= _MOST:
+        raise _WrongError("must be a finite number below 2**63")
+    return value
 
 
 def _str(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+        return str(_float(value))
     raise _WrongError("must be a text")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
-        return types.MappingProxyType(dict(value))
-    raise _WrongError("must be a mapping")
+        return copy.deepcopy(dict(value))
+    # options may hold secrets, so the value is not shown
+    msg = f"must be a mapping, got a value of type {type(value).__name__}"
+    raise ValueError(msg)
 
 
 _SIMPLE: Mapping[Any, Callable[[Any], Any]] = {

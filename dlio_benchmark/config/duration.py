@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dlio_benchmark.errors import shown
+
 
 class Dice(Protocol):
     """The part of `numpy.random.Generator` that durations need."""
@@ -50,6 +52,8 @@ LAWS: Mapping[str, tuple[str, ...]] = {
     "poisson": ("lam",),
 }
 
+_MOST_SECONDS = 1e9
+
 _MEANS: Mapping[str, Callable[..., float]] = {
     "constant": float,
     "normal": lambda mean, _stdev: float(mean),
@@ -76,21 +80,25 @@ def duration_of(value: Any) -> Duration:
 def _law_of(value: Mapping[str, Any]) -> Duration:
     law = str(value.get("type", "normal" if "stdev" in value else "constant"))
     if law not in LAWS:
-        msg = f"unknown type {law!r}; one of {', '.join(LAWS)}"
+        msg = f"unknown type {shown(law)}; one of {', '.join(LAWS)}"
         raise ValueError(msg)
     wanted = LAWS[law]
-    unknown = sorted(set(value) - {"type", *wanted})
+    unknown = sorted(map(str, set(value) - {"type", *wanted}))
     missing = [name for name in wanted if name not in value]
     if unknown or missing:
         msg = f"type {law!r} takes {', '.join(wanted)}"
         msg += f"; unknown: {', '.join(unknown)}" if unknown else ""
         msg += f"; missing: {', '.join(missing)}" if missing else ""
         raise ValueError(msg)
-    return Duration(law, tuple(_seconds(name, value[name]) for name in wanted))
+    parameters = tuple(_seconds(name, value[name]) for name in wanted)
+    if law == "uniform" and parameters[0] > parameters[1]:
+        msg = f"min must be at most max, got {parameters[0]:g} and {parameters[1]:g}"
+        raise ValueError(msg)
+    return Duration(law, parameters)
 
 
 def _seconds(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        msg = f"{name} must be a number of at least 0, got {value!r}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_SECONDS:
+        msg = f"{name} must be a number from 0 to {_MOST_SECONDS:g}, got {shown(value)}"
         raise ValueError(msg)
     return float(value)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from dlio_benchmark.common.enumerations import (
@@ -16,7 +19,7 @@ from dlio_benchmark.common.enumerations import (
     ReadType,
     StorageType,
 )
-from dlio_benchmark.config.model import Column, Workload
+from dlio_benchmark.config.model import Workload
 from dlio_benchmark.errors import Issue
 
 CODECS: Mapping[FormatType, tuple[Compression, ...]] = {
@@ -53,30 +56,48 @@ PARTITION_TYPES = (
 ELEMENT_TYPES = tuple(
     kind.value for kind in ColumnType if kind not in (ColumnType.STRING, ColumnType.BINARY, ColumnType.LIST)
 )
+MOST_ELEMENTS = 2**31 - 1  # lists of a fixed size count their elements in 32 bits
 _MOST_BYTES_OF_A_NAME = 200
+_COLUMNS = "dataset.parquet.columns"
 
 
 def _words(members: tuple[object, ...]) -> str:
     return ", ".join(str(member) for member in members)
 
 
-def _offered(workload: Workload) -> Iterator[Issue]:
-    dataset, reader = workload.dataset, workload.reader
-    if dataset.format not in CODECS:
-        yield Issue("dataset.format", f"{dataset.format} is not offered here; use one of {_words(tuple(CODECS))}")
-    elif dataset.compression not in CODECS[dataset.format]:
-        allowed = _words(CODECS[dataset.format])
-        yield Issue("dataset.compression", f"{dataset.compression} is no codec of {dataset.format}; one of {allowed}")
+def _format(workload: Workload) -> Iterator[Issue]:
+    if workload.dataset.format not in CODECS:
+        offered = _words(tuple(CODECS))
+        yield Issue("dataset.format", f"{workload.dataset.format} is not offered here; use one of {offered}")
+
+
+def _codec(workload: Workload) -> Iterator[Issue]:
+    kind, codec = workload.dataset.format, workload.dataset.compression
+    if kind in CODECS and codec not in CODECS[kind]:
+        yield Issue("dataset.compression", f"{codec} is no codec of {kind}; use one of {_words(CODECS[kind])}")
+
+
+def _storage(workload: Workload) -> Iterator[Issue]:
     if workload.storage.storage_type is not StorageType.LOCAL_FS:
         yield Issue("storage.storage_type", f"{workload.storage.storage_type} is not offered here; use local_fs")
-    if reader.data_loader is not None and reader.data_loader not in LOADERS:
-        yield Issue("reader.data_loader", f"{reader.data_loader} is not offered here; one of {_words(LOADERS)}")
-    if reader.odirect:
-        yield Issue("reader.odirect", "direct I/O is not offered for Parquet; set it to false")
-    if reader.read_type is ReadType.IN_MEMORY:
-        yield Issue("reader.read_type", "keeping samples in memory would hide the storage; use on_demand")
-    if reader.data_loader is DataLoaderType.CUSTOM and not reader.data_loader_classname:
+
+
+def _loader(workload: Workload) -> Iterator[Issue]:
+    loader = workload.reader.data_loader
+    if loader is not None and loader not in LOADERS:
+        yield Issue("reader.data_loader", f"{loader} is not offered here; use one of {_words(LOADERS)}")
+    if loader is DataLoaderType.CUSTOM and not workload.reader.data_loader_classname:
         yield Issue("reader.data_loader_classname", "must name an entry point when reader.data_loader is custom")
+
+
+def _direct_io(workload: Workload) -> Iterator[Issue]:
+    if workload.reader.odirect:
+        yield Issue("reader.odirect", "direct I/O is not offered for Parquet; set it to false")
+
+
+def _read_type(workload: Workload) -> Iterator[Issue]:
+    if workload.reader.read_type is ReadType.IN_MEMORY:
+        yield Issue("reader.read_type", "keeping samples in memory would hide the storage; use on_demand")
 
 
 def _levels(workload: Workload) -> Iterator[Issue]:
@@ -90,22 +111,28 @@ def _levels(workload: Workload) -> Iterator[Issue]:
         yield Issue("dataset.compression_level", f"must be from {low} to {high} for {codec}, got {level}")
 
 
-def _columns(workload: Workload) -> Iterator[Issue]:
-    columns, path = workload.dataset.parquet.columns, "dataset.parquet.columns"
-    for number, column in enumerate(columns):
-        yield from _column(column, f"{path}[{number}]")
-    for name, count in Counter(column.name for column in columns).items():
+def _column_names(workload: Workload) -> Iterator[Issue]:
+    names = [column.name for column in workload.dataset.parquet.columns]
+    for number, name in enumerate(names):
+        if not name:
+            yield Issue(f"{_COLUMNS}[{number}].name", "must not be empty")
+        elif not name.isprintable():
+            yield Issue(f"{_COLUMNS}[{number}].name", f"must be printable, got {name!r}")
+    for name, count in Counter(names).items():
         if count > 1:
-            yield Issue(path, f"the name {name!r} stands {count} times; names must differ")
+            yield Issue(_COLUMNS, f"the name {name!r} stands {count} times; names must differ")
+
+
+def _columns_read(workload: Workload) -> Iterator[Issue]:
+    columns = workload.dataset.parquet.columns
     if columns and not any(column.read for column in columns):
-        yield Issue(path, "no column is read; set read: true for at least one")
+        yield Issue(_COLUMNS, "no column is read; set read: true for at least one")
 
 
-def _column(column: Column, path: str) -> Iterator[Issue]:
-    if not column.name:
-        yield Issue(f"{path}.name", "must not be empty")
-    if "\0" in column.name or not column.name.isprintable():
-        yield Issue(f"{path}.name", f"must be printable, got {column.name!r}")
+def _column_sizes(workload: Workload) -> Iterator[Issue]:
+    for number, column in enumerate(workload.dataset.parquet.columns):
+        if column.size > MOST_ELEMENTS:
+            yield Issue(f"{_COLUMNS}[{number}].size", f"must be at most {MOST_ELEMENTS}, got {column.size}")
 
 
 def _partition(workload: Workload) -> Iterator[Issue]:
@@ -139,61 +166,130 @@ def _sample(workload: Workload) -> Iterator[Issue]:
         yield Issue("dataset.record_dims", "cannot be given together with record_length_bytes_stdev")
     if any(dim < 1 for dim in dataset.record_dims):
         yield Issue("dataset.record_dims", f"every dimension must be at least 1, got {list(dataset.record_dims)}")
+    where = "dataset.record_dims" if dataset.record_dims else "dataset.record_length_bytes"
+    elements = math.prod(dataset.record_dims) if dataset.record_dims else dataset.record_length_bytes
+    if elements > MOST_ELEMENTS:
+        yield Issue(where, f"a sample has at most {MOST_ELEMENTS} elements, got {elements:.4g}")
 
 
-def _counts(workload: Workload) -> Iterator[Issue]:
+def _files(workload: Workload) -> Iterator[Issue]:
     dataset, flow = workload.dataset, workload.workflow
-    if (flow.train or flow.generate_data) and dataset.num_files_train + dataset.num_files_eval < 1:
-        yield Issue("dataset.num_files_train", "must be at least 1")
-    elif flow.train and dataset.num_files_train < 1:
+    if flow.train and dataset.num_files_train < 1:
         yield Issue("dataset.num_files_train", "must be at least 1 to train")
-    if flow.train and dataset.num_samples_per_file < 1:
-        yield Issue("dataset.num_samples_per_file", "must be at least 1 to train")
+    elif flow.generate_data and dataset.num_files_train + dataset.num_files_eval < 1:
+        yield Issue("dataset.num_files_train", "must be at least 1 to generate data")
     if flow.train and flow.evaluation and dataset.num_files_eval < 1:
         yield Issue("dataset.num_files_eval", "must be at least 1 to evaluate")
-    generated = dataset.num_files_generated
-    if generated is not None and generated < dataset.num_files_train:
+
+
+def _rows(workload: Workload) -> Iterator[Issue]:
+    if workload.workflow.train and workload.dataset.num_samples_per_file < 1:
+        yield Issue("dataset.num_samples_per_file", "must be at least 1 to train")
+
+
+def _generated(workload: Workload) -> Iterator[Issue]:
+    generated = workload.dataset.num_files_generated
+    if generated is not None and generated < workload.dataset.num_files_train:
         yield Issue("dataset.num_files_generated", f"must be at least num_files_train, got {generated}")
-    if flow.checkpoint:
+
+
+def _checkpoints(workload: Workload) -> Iterator[Issue]:
+    if workload.workflow.checkpoint:
         yield Issue("workflow.checkpoint", "checkpoints are not offered yet; set it to false")
 
 
-def _names(workload: Workload) -> Iterator[Issue]:
+def _prefix(workload: Workload) -> Iterator[Issue]:
     prefix = workload.dataset.file_prefix
     if not prefix or "/" in prefix or not prefix.isprintable() or prefix.startswith("."):
         yield Issue("dataset.file_prefix", f"must be a plain file name without '/', got {prefix!r}")
-    if len(prefix.encode()) > _MOST_BYTES_OF_A_NAME:
+    elif len(prefix.encode()) > _MOST_BYTES_OF_A_NAME:
         yield Issue("dataset.file_prefix", f"must be at most {_MOST_BYTES_OF_A_NAME} bytes long")
-    for where, path in (
-        ("dataset.data_folder", workload.dataset.data_folder),
-        ("output.log_file", workload.output.log_file),
-    ):
-        if "\0" in path or not path:
-            yield Issue(where, f"must be a path, got {path!r}")
-    if "/" in workload.output.log_file or workload.output.log_file in ("", ".", ".."):
-        yield Issue("output.log_file", f"must be a file name in the output folder, got {workload.output.log_file!r}")
-    if ".." in PurePosixPath(workload.dataset.data_folder).parts:
-        yield Issue("dataset.data_folder", f"must not leave its root by '..', got {workload.dataset.data_folder!r}")
 
 
-def _modes(workload: Workload) -> Iterator[Issue]:
-    bytes_mode = workload.dataset.parquet.read_mode is ReadMode.BYTES
-    if bytes_mode and workload.dataset.parquet.verify_checksums:
+def _folder(workload: Workload) -> Iterator[Issue]:
+    folder = workload.dataset.data_folder
+    yield from _path("dataset.data_folder", folder)
+    if ".." in PurePosixPath(folder).parts:
+        yield Issue("dataset.data_folder", f"must not leave its root by '..', got {folder!r}")
+
+
+def _root(workload: Workload) -> Iterator[Issue]:
+    yield from _path("storage.storage_root", workload.storage.storage_root)
+
+
+def _output(workload: Workload) -> Iterator[Issue]:
+    if workload.output.folder is not None:
+        yield from _path("output.folder", workload.output.folder)
+
+
+def _log(workload: Workload) -> Iterator[Issue]:
+    name = workload.output.log_file
+    if "/" in name or name in ("", ".", "..") or not name.isprintable():
+        yield Issue("output.log_file", f"must be a file name in the output folder, got {name!r}")
+
+
+def _path(where: str, path: str) -> Iterator[Issue]:
+    if not path or not path.isprintable():
+        yield Issue(where, f"must be a path of printable characters, got {path!r}")
+
+
+def _checksums(workload: Workload) -> Iterator[Issue]:
+    parquet = workload.dataset.parquet
+    if parquet.read_mode is ReadMode.BYTES and parquet.verify_checksums:
         yield Issue("dataset.parquet.verify_checksums", "nothing is decoded in read_mode bytes; set it to false")
 
 
-RULES: tuple[Callable[[Workload], Iterator[Issue]], ...] = (
-    _offered,
-    _levels,
-    _columns,
-    _partition,
-    _sample,
-    _counts,
-    _names,
-    _modes,
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A condition between keys: what yields its violations, and the keys that it reads."""
+
+    violations: Callable[[Workload], Iterator[Issue]]
+    reads: tuple[str, ...]
+
+
+RULES = (
+    Rule(_format, ("dataset.format",)),
+    Rule(_codec, ("dataset.format", "dataset.compression")),
+    Rule(_levels, ("dataset.compression", "dataset.compression_level")),
+    Rule(_storage, ("storage.storage_type",)),
+    Rule(_loader, ("reader.data_loader", "reader.data_loader_classname")),
+    Rule(_direct_io, ("reader.odirect",)),
+    Rule(_read_type, ("reader.read_type",)),
+    Rule(_column_names, (f"{_COLUMNS}.name",)),
+    Rule(_columns_read, (f"{_COLUMNS}.read",)),
+    Rule(_column_sizes, (f"{_COLUMNS}.size",)),
+    Rule(_partition, ("dataset.parquet.partition_by", _COLUMNS)),
+    Rule(
+        _sample,
+        (
+            _COLUMNS,
+            "dataset.record_element_type",
+            "dataset.record_dims",
+            "dataset.record_length_bytes",
+            "dataset.record_length_bytes_stdev",
+        ),
+    ),
+    Rule(_files, ("workflow", "dataset.num_files_train", "dataset.num_files_eval")),
+    Rule(_rows, ("workflow.train", "dataset.num_samples_per_file")),
+    Rule(_generated, ("dataset.num_files_generated", "dataset.num_files_train")),
+    Rule(_checkpoints, ("workflow.checkpoint",)),
+    Rule(_prefix, ("dataset.file_prefix",)),
+    Rule(_folder, ("dataset.data_folder",)),
+    Rule(_root, ("storage.storage_root",)),
+    Rule(_output, ("output.folder",)),
+    Rule(_log, ("output.log_file",)),
+    Rule(_checksums, ("dataset.parquet.read_mode", "dataset.parquet.verify_checksums")),
 )
 
 
-def broken_rules(workload: Workload) -> list[Issue]:
-    """Return every violation of the rules between keys."""
-    return [issue for rule in RULES for issue in rule(workload)]
+def broken_rules(workload: Workload, invalid: Collection[str] = ()) -> list[Issue]:
+    """Return every violation of the rules; a rule that reads a key named in ``invalid`` is left out."""
+    bad = {re.sub(r"\[\d+\]", "", path) for path in invalid}
+    rules = (rule for rule in RULES if not any(overlap(read, path) for read in rule.reads for path in bad))
+    return [issue for rule in rules for issue in rule.violations(workload)]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether two dotted paths are equal, or one of them lies below the other."""
+    shorter, longer = sorted((one, other), key=len)
+    return longer == shorter or longer.startswith((f"{shorter}.", f"{shorter}["))

@@ -1,0 +1,383 @@
+"""Decoding: every key round-trips, every wrong value is an error, and all of them are reported at once."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+from declared_keys import KEYS, PARQUET, accepts_none, at, is_words, nested, pairs, put, replaced, without_none
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from dlio_benchmark.common.enumerations import ColumnType, Compression, Shuffle
+from dlio_benchmark.config.decode import FOREIGN_KEYS, Decoded, decode
+from dlio_benchmark.config.duration import Duration
+from dlio_benchmark.config.fields import declared
+from dlio_benchmark.config.model import Column, Workload
+from dlio_benchmark.config.rules import broken_rules
+from dlio_benchmark.errors import ConfigError, Exit, Issue
+
+few = settings(max_examples=15, deadline=None)
+many = settings(max_examples=300, deadline=None)
+
+
+def issues_of(tree: Any, **how: Any) -> tuple[Issue, ...]:
+    with pytest.raises(ConfigError) as caught:
+        decode(tree, **how)
+    assert caught.value.code is Exit.CONFIG
+    assert all(str(issue) in str(caught.value) for issue in caught.value.issues)
+    return caught.value.issues
+
+
+def only_issue(tree: Any, **how: Any) -> Issue:
+    (issue,) = issues_of(tree, **how)
+    return issue
+
+
+def test_nothing_gives_the_declared_defaults() -> None:
+    workload = decode({"dataset": {"format": "parquet"}}).workload
+    assert workload == PARQUET
+    assert all(at(Workload(), path) == field.default for path, field, _ in declared(Workload))
+
+
+@pytest.mark.parametrize("path", KEYS)
+@few
+@given(data=st.data())
+def test_every_key_round_trips_or_breaks_a_rule(path: str, data: st.DataObject) -> None:
+    written, meant = data.draw(pairs(*KEYS[path]))
+    expected = replaced(PARQUET, path, meant)
+    tree = nested(path, written)
+    if path.endswith("_stdev") and meant is not None and "record" not in path:
+        mean = path.removesuffix("_stdev")
+        expected = replaced(expected, mean, Duration("normal", (0.0, float(meant))))
+    broken = broken_rules(expected)
+    if broken:
+        assert issues_of(tree) == tuple(broken)
+    else:
+        assert decode(tree, strict=True) == Decoded(expected)
+
+
+@pytest.mark.parametrize("path", [path for path, (hint, _) in KEYS.items() if is_words(hint)])
+@few
+@given(word=st.text(max_size=12) | st.integers() | st.booleans() | st.lists(st.integers(), max_size=2))
+def test_an_unknown_word_names_key_value_and_all_allowed_words(path: str, word: Any) -> None:
+    allowed = [str(member.value) for member in without_none(KEYS[path][0])]
+    if str(word).strip().lower() in [w.lower() for w in allowed] or (word == "None" and accepts_none(KEYS[path][0])):
+        return
+    if without_none(KEYS[path][0]) is Shuffle and word is False:
+        return
+    issue = only_issue(nested(path, word))
+    assert issue.where == path
+    assert "must be one of " + ", ".join(allowed) in issue.what
+    assert repr(word)[:20] in issue.what
+
+
+@pytest.mark.parametrize(
+    ("path", "bound"),
+    [(path, "least") for path, (_, key) in KEYS.items() if key.least is not None]
+    + [(path, "most") for path, (_, key) in KEYS.items() if key.most is not None],
+)
+@few
+@given(beyond=st.integers(1, 10**6))
+def test_a_number_beyond_its_declared_bound_is_refused(path: str, bound: str, beyond: int) -> None:
+    key = KEYS[path][1]
+    limit = getattr(key, bound)
+    value = limit - beyond if bound == "least" else limit + beyond
+    issue = next(issue for issue in issues_of(nested(path, value)) if issue.where == path)
+    assert issue.what.startswith(f"must be at {bound} {limit:g}")
+    assert issue.what.endswith(f"got {value!r}")
+
+
+WRONG_KINDS: dict[Any, list[Any]] = {
+    int: [1.5, "8", True, [1], {"a": 1}, float("nan"), float("inf"), 2**63, -(2**70)],
+    float: ["1", True, [1.0], {"a": 1}, float("nan"), float("-inf"), 10**400],
+    bool: [2, 0.0, "maybe", [True], None, {"a": 1}],
+    str: [True, ["a"], {"a": 1}],
+    Duration: [-1, "1", True, [1], {"type": "weibull", "k": 1}, {"mean": -1}, {"stdev": 1}, float("nan"), 10**400],
+}
+
+
+@pytest.mark.parametrize("path", [path for path, (hint, _) in KEYS.items() if without_none(hint) in WRONG_KINDS])
+def test_a_value_of_another_kind_is_refused_where_it_stands(path: str) -> None:
+    for value in WRONG_KINDS[without_none(KEYS[path][0])]:
+        assert any(issue.where == path for issue in issues_of(nested(path, value))), value
+
+
+@pytest.mark.parametrize("path", [path for path, (hint, _) in KEYS.items() if "tuple" in str(hint)])
+@pytest.mark.parametrize("value", [5, {"a": 1}, None, [[1], {"b": 2}], [1.5, None]])
+def test_a_list_with_wrong_items_is_refused(path: str, value: Any) -> None:
+    assert all(issue.where.startswith(path) for issue in issues_of(nested(path, value)))
+
+
+def test_a_section_must_be_a_mapping_and_may_be_empty() -> None:
+    assert only_issue({"dataset": {"format": "parquet"}, "train": [1]}).where == "train"
+    assert only_issue({"dataset": {"format": "parquet", "parquet": 7}}).where == "dataset.parquet"
+    assert decode({"dataset": {"format": "parquet"}, "train": None}).workload == PARQUET
+
+
+@pytest.mark.parametrize("tree", [None, 5, "text", [1, 2], True])
+def test_a_tree_must_be_a_mapping(tree: Any) -> None:
+    assert only_issue(tree).where == "workload"
+
+
+def test_an_unknown_key_is_reported_with_the_nearest_name() -> None:
+    got = decode(nested("dataset.compresion", "zstd"))
+    assert got.workload == PARQUET
+    assert got.warnings == (Issue("dataset.compresion", "unknown key; did you mean 'compression'?"),)
+
+
+def test_a_key_of_another_section_is_reported_with_its_place() -> None:
+    (warning,) = decode(nested("dataset.batch_size", 4)).warnings
+    assert warning.what == "unknown key; did you mean 'reader.batch_size'?"
+
+
+def test_an_unknown_key_without_a_near_name_lists_the_known_ones() -> None:
+    (warning,) = decode(nested("metric.zzz", 4)).warnings
+    assert warning.what == "unknown key; known here: au"
+
+
+unknown_names = st.text(st.characters(categories=["L"]), min_size=3, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=unknown_names, section=st.sampled_from(["", "dataset.", "dataset.parquet.", "reader.", "output.metric."]))
+def test_an_unknown_key_warns_and_is_an_error_in_strict_mode_or_when_typed(name: str, section: str) -> None:
+    path = f"{section}{name}"
+    if path in KEYS or any(known.startswith(f"{path}.") for known in (*KEYS, *FOREIGN_KEYS)):
+        return
+    tree = nested(path, 1)
+    got = decode(tree)
+    assert (got.workload, [warning.where for warning in got.warnings]) == (PARQUET, [path])
+    assert only_issue(tree, strict=True).where == path
+    assert only_issue(tree, typed=[path]).where == path
+    assert decode(tree, typed=["dataset.format"]) == got
+
+
+@pytest.mark.parametrize(
+    ("typed", "tree", "where"),
+    [
+        ("datset.format", {"datset": {"format": "csv"}}, "datset"),
+        ("data_reader.bach_size", {"data_reader": {"bach_size": 4}}, "data_reader.bach_size"),
+        (
+            "dataset.parquet.columns",
+            {"dataset": {"parquet": {"columns": [{"name": "a", "typ": 1}]}}},
+            "dataset.parquet.columns[0].typ",
+        ),
+        ("reader.batch_size", {"reader": {"batch_size": 4}, "data_reader": {"batch_size": 2}}, "reader"),
+    ],
+)
+def test_a_typed_key_that_has_no_effect_is_an_error(typed: str, tree: dict[str, Any], where: str) -> None:
+    tree.setdefault("dataset", {})["format"] = "parquet"
+    assert decode(copy.deepcopy(tree)).warnings[0].where == where
+    assert only_issue(tree, typed=[typed]).where == where
+
+
+@pytest.mark.parametrize("path", sorted(FOREIGN_KEYS))
+def test_keys_that_foreign_files_carry_pass_in_silence(path: str) -> None:
+    tree = nested(path + "anything" if path.endswith(".") else path, 1)
+    assert decode(tree, strict=True, typed=[path.rstrip(".")]) == Decoded(PARQUET)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "", 5, None, ("a", 1)])
+def test_an_unprintable_key_is_reported_on_one_line(name: Any) -> None:
+    (warning,) = decode({"dataset": {"format": "parquet", name: 1}}).warnings
+    assert str(warning).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("dataset.record_length", "dataset.record_length_bytes"),
+        ("dataset.record_length_stdev", "dataset.record_length_bytes_stdev"),
+        ("dataset.record_length_resize", "dataset.record_length_bytes_resize"),
+        ("model.model_size", "model.model_size_bytes"),
+    ],
+)
+def test_an_old_name_sets_the_key_of_today_and_says_so(old: str, new: str) -> None:
+    tree = nested(old, 1234)
+    got = decode(tree, strict=True, typed=[old])
+    assert at(got.workload, new) == 1234
+    assert [note.where for note in got.warnings] == [old]
+    put(tree, new, 99)
+    assert at(decode(tree).workload, new) == 99
+
+
+@pytest.mark.parametrize(
+    ("mean", "stdev"),
+    [
+        ("reader.preprocess_time", "reader.preprocess_time_stdev"),
+        ("train.computation_time", "train.computation_time_stdev"),
+        ("evaluation.eval_time", "evaluation.eval_time_stdev"),
+    ],
+)
+def test_an_old_spread_and_its_mean_are_a_normal_law(mean: str, stdev: str) -> None:
+    tree = nested(mean, 0.3)
+    put(tree, stdev, 0.1)
+    assert at(decode(tree).workload, mean) == Duration("normal", (0.3, 0.1))
+    put(tree, mean, {"type": "gamma", "shape": 2, "scale": 0.1})
+    assert at(decode(tree).workload, mean) == Duration("gamma", (2.0, 0.1))
+    put(tree, mean, None)
+    assert at(decode(tree).workload, mean) == Duration("normal", (0.0, 0.1))
+
+
+def test_data_reader_is_another_name_of_reader() -> None:
+    assert decode({"dataset": {"format": "parquet"}, "data_reader": {"batch_size": 7}}).workload.reader.batch_size == 7
+    tree = {"dataset": {"format": "parquet"}, "reader": {"batch_size": 3}, "data_reader": {"read_threads": 2}}
+    got = decode(tree)
+    assert (got.workload.reader.batch_size, got.workload.reader.read_threads) == (1, 2)
+    assert [warning.where for warning in got.warnings] == ["reader"]
+    assert only_issue(tree, strict=True).where == "reader"
+
+
+def test_an_error_names_the_section_as_it_was_spelled() -> None:
+    assert only_issue(nested("data_reader.batch_size", 0)).where == "data_reader.batch_size"
+    assert only_issue(nested("data_reader.odirect", True)).where == "data_reader.odirect"
+
+
+def from_yaml(text: str) -> Decoded:
+    return decode(OmegaConf.to_container(OmegaConf.create(text), resolve=True))
+
+
+def test_a_bare_off_in_yaml_is_the_word_off() -> None:
+    workload = from_yaml("{dataset: {format: parquet}, reader: {sample_shuffle: off, file_shuffle: no}}").workload
+    assert (workload.reader.sample_shuffle, workload.reader.file_shuffle) == (Shuffle.OFF, Shuffle.OFF)
+
+
+def test_a_bare_on_in_yaml_is_no_shuffle() -> None:
+    issue = only_issue(nested("reader.sample_shuffle", True))
+    assert issue.what == "must be one of off, seed, random, got True"
+
+
+def test_columns_arrive_from_omegaconf_as_columns() -> None:
+    text = """
+    dataset:
+      format: parquet
+      compression: ZSTD
+      parquet:
+        partition_by: null
+        columns: [{name: features, dtype: float32, size: 1024}, {name: text, dtype: string}, flag]
+    """
+    dataset = from_yaml(text).workload.dataset
+    assert dataset.compression is Compression.ZSTD
+    assert dataset.parquet.partition_by is None
+    assert dataset.parquet.columns == (
+        Column("features", ColumnType.FLOAT32, 1024),
+        Column("text", ColumnType.STRING),
+        Column("flag"),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_all_problems_are_reported_at_once_and_in_the_order_of_the_input(data: st.DataObject) -> None:
+    simple = [
+        path for path, (hint, _) in KEYS.items() if without_none(hint) in (int, float) and path != "dataset.format"
+    ]
+    bad = data.draw(st.lists(st.sampled_from(simple), unique=True, min_size=1, max_size=8))
+    tree: dict[str, Any] = {"dataset": {"format": "parquet", "nosuch": 1}}
+    for path in bad:
+        put(tree, path, "not a number")
+    issues = issues_of(tree, strict=True)
+    assert {issue.where for issue in issues} >= {*bad, "dataset.nosuch"}
+    assert issues == issues_of(copy.deepcopy(tree), strict=True)
+
+
+def test_values_rules_and_unknown_keys_are_reported_together() -> None:
+    tree = {
+        "dataset": {
+            "format": "parquet",
+            "compression": "nosuch",
+            "compresion_level": 3,
+            "parquet": {
+                "columns": [{"name": "a", "dtype": "float31"}, {"name": "a", "size": 0}, {"dtype": "int8"}, 7],
+                "row_group_size": 0,
+            },
+        },
+        "train": {"epochs": -1},
+        "reader": {"odirect": True},
+    }
+    assert [issue.where for issue in issues_of(tree, strict=True)] == [
+        "dataset.compression",
+        "dataset.parquet.columns[0].dtype",
+        "dataset.parquet.columns[1].size",
+        "dataset.parquet.columns[2]",
+        "dataset.parquet.columns[3]",
+        "dataset.parquet.row_group_size",
+        "train.epochs",
+        "reader.odirect",
+        "dataset.compresion_level",
+    ]
+
+
+def test_a_wrong_value_does_not_break_rules_in_the_name_of_its_default() -> None:
+    assert only_issue({"dataset": {"format": "parket"}}).what.endswith("(did you mean 'parquet'?), got 'parket'")
+    columns = [{"name": "a", "dtype": "nosuch"}, {"name": "b"}]
+    issue = only_issue(nested("dataset.parquet", {"columns": columns, "partition_by": "a"}))
+    assert issue.where == "dataset.parquet.columns[0].dtype"
+
+
+known_names = sorted(
+    {name for path in KEYS for name in path.split(".")} | {"name", "dtype", "size", "read", "type", "mean"}
+)
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=12)
+    | st.sampled_from(["parquet", "zstd", "off", "None", "float32", 10**400, 2**63, ""])
+)
+names = st.sampled_from(known_names) | st.text(max_size=8) | st.integers() | st.none() | st.booleans()
+trees = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=5))
+
+
+@st.composite
+def workload_trees(draw: st.DrawFn) -> Any:
+    tree: dict[Any, Any] = {"dataset": {"format": "parquet"}}
+    for path in draw(st.lists(st.sampled_from(sorted(KEYS)), max_size=6, unique=True)):
+        hint, key = KEYS[path]
+        put(tree, path, draw(trees | pairs(hint, key).map(lambda pair: pair[0])))
+    if draw(st.booleans()):
+        tree[draw(names)] = draw(trees)
+    return tree
+
+
+@many
+@given(tree=workload_trees() | trees, strict=st.booleans())
+def test_any_tree_decodes_or_is_refused_by_a_config_error(tree: Any, strict: bool) -> None:
+    before = pickle.dumps(tree)
+    issues: tuple[Issue, ...] | None = None
+    try:
+        got = decode(tree, strict=strict)
+    except ConfigError as error:
+        issues = error.issues
+    if issues is None:
+        assert broken_rules(got.workload) == []
+        assert decode(tree).workload == got.workload
+    else:
+        assert issues
+        assert all(issue.where.isprintable() and len(issue.what) < 4000 for issue in issues)
+    assert pickle.dumps(tree) == before
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_a_workload_is_a_value_that_survives_pickling(data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(KEYS)))
+    workload = replaced(PARQUET, path, data.draw(pairs(*KEYS[path]))[1])
+    assert pickle.loads(pickle.dumps(workload)) == workload
+    assert copy.deepcopy(workload) == workload
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        workload.framework = None
+
+
+def test_options_of_a_storage_are_copied_and_never_shown() -> None:
+    options = {"columns": ["a"], "nested": {"secret_access_key": "s3cr3t"}}
+    workload = decode(nested("storage.storage_options", options)).workload
+    options["columns"].append("b")  # type: ignore[attr-defined]
+    assert workload.storage.storage_options == {"columns": ["a"], "nested": {"secret_access_key": "s3cr3t"}}
+    assert "s3cr3t" not in str(only_issue(nested("storage.storage_options", "s3cr3t")))
