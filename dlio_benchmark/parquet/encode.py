@@ -1,0 +1,208 @@
+"""Pages: the values of whole rows as bytes of a Parquet file.
+
+A page is a header and a body; the body of a list begins with its levels.  Bodies are kept as parts: what needs no
+codec is never joined or copied, so the bytes that were drawn are the bytes that are written.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dlio_benchmark.common.enumerations import ColumnType, Compression
+from dlio_benchmark.config.model import Column
+from dlio_benchmark.errors import ConfigError, Issue
+from dlio_benchmark.parquet.encode_levels import list_levels, packed_head
+from dlio_benchmark.parquet.encode_schema import OCTETS, TEXTS, is_list, row_bits, values_per_row
+from dlio_benchmark.parquet.thrift import Field, i32, nested, struct
+
+Values = NDArray[Any]
+Part = bytes | memoryview
+
+# LZ4 takes no more at once; it also leaves room below 2**31 for what a codec adds to data that do not shrink.
+MOST_PAGE_BYTES = 0x7E000000
+MOST_PAGE_VALUES = 0x7FFFFFFF
+
+
+class Encoding(IntEnum):
+    """Encodings that occur here, as the format numbers them."""
+
+    PLAIN = 0
+    RLE = 3
+    RLE_DICTIONARY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CodecName:
+    """A codec: its number in the format, its name in Arrow, and whether it has levels."""
+
+    number: int
+    arrow: str | None = None
+    has_levels: bool = False
+
+
+CODECS: Mapping[Compression, CodecName] = {
+    Compression.NONE: CodecName(0),
+    Compression.SNAPPY: CodecName(1, "snappy"),
+    Compression.GZIP: CodecName(2, "gzip", has_levels=True),
+    Compression.ZSTD: CodecName(6, "zstd", has_levels=True),
+    Compression.LZ4: CodecName(7, "lz4_raw"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A codec and its level; a level is left aside where the codec has none.
+
+    Raises:
+        ConfigError: if Parquet has no such codec here, or the codec no such level.
+    """
+
+    compression: Compression
+    level: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.compression not in CODECS:
+            what = f"{self.compression} is not a codec of Parquet files; use one of {', '.join(map(str, CODECS))}"
+            raise ConfigError([Issue("dataset.compression", what)])
+        try:
+            self._new()
+        except (pa.ArrowException, OverflowError) as error:
+            what = f"{self.compression} has no level {self.level}: {error}"
+            raise ConfigError([Issue("dataset.compression_level", what)]) from error
+
+    @property
+    def number(self) -> int:
+        """The codec's number in the format."""
+        return CODECS[self.compression].number
+
+    def compress(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """Return the compressed body, or ``parts`` themselves without a codec; several threads may call it at once."""
+        codec = self._new()
+        if codec is None:
+            return tuple(parts)
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return (memoryview(codec.compress(body)).cast("B"),)
+
+    def _new(self) -> pa.Codec | None:
+        name = CODECS[self.compression]
+        level = self.level if name.has_levels else None
+        return name.arrow and pa.Codec(name.arrow, compression_level=level)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """An encoded page: its parts in order, their bytes, and what they would be without the codec."""
+
+    parts: tuple[Part, ...]
+    stored_bytes: int
+    plain_bytes: int
+    values: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkEncoder:
+    """Makes the pages of column chunks of ``values`` values each; several threads may use one."""
+
+    column: Column
+    codec: Codec
+    values: int
+    dictionary: Page | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        worth_it = self.column.dtype in OCTETS and 4 * self.values > self.values + _DICTIONARY_BYTES
+        object.__setattr__(self, "dictionary", _dictionary_page(self.column, self.codec) if worth_it else None)
+
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """Encodings of the chunk, of levels and dictionary too."""
+        used = (Encoding.PLAIN, Encoding.RLE)
+        return used if self.dictionary is None else (*used, Encoding.RLE_DICTIONARY)
+
+    def page(self, payload: Values, rows: int) -> Page:
+        """Return the data page of ``rows`` rows, given their values as they lie in the stream."""
+        many = rows * values_per_row(self.column)
+        levels = [list_levels(rows, self.column.size)] if is_list(self.column) else []
+        body = [*levels, *(self._plain(payload) if self.dictionary is None else _indices(payload))]
+        encoding = Encoding.PLAIN if self.dictionary is None else Encoding.RLE_DICTIONARY
+        head = struct(i32(1, many), i32(2, encoding), i32(3, Encoding.RLE), i32(4, Encoding.RLE))
+        return _page(_DATA_PAGE, nested(5, head), body, self.codec, many)
+
+    def _plain(self, payload: Values) -> list[Part]:
+        stored = _PLAIN.get(self.column.dtype)
+        return [_flat(payload if stored is None else stored(payload))]
+
+
+def most_rows(column: Column, target_bytes: int) -> int:
+    """Return the rows of a page of about ``target_bytes``: as many as fit, and at least one.
+
+    Raises:
+        ConfigError: if one row alone is more than a page can hold.
+    """
+    row_bytes = -(-row_bits(column) // 8)
+    if row_bytes > MOST_PAGE_BYTES or values_per_row(column) > MOST_PAGE_VALUES:
+        what = (
+            f"column {column.name!r}: a row of {row_bytes} bytes in {values_per_row(column)} values does not fit into "
+        )
+        what += f"a Parquet page, which holds {MOST_PAGE_BYTES} bytes and {MOST_PAGE_VALUES} values; use a smaller size"
+        raise ConfigError([Issue("dataset.parquet.columns", what)])
+    return max(1, min(target_bytes * 8 // max(1, row_bits(column)), MOST_PAGE_VALUES // values_per_row(column)))
+
+
+_DATA_PAGE, _DICTIONARY_PAGE = 0, 2
+_DICTIONARY_BYTES = 1024 + 32
+
+
+def _page(kind: int, head: Field, body: Sequence[Part], codec: Codec, values: int) -> Page:
+    plain_bytes = sum(map(len, body))
+    stored = codec.compress(body)
+    stored_bytes = sum(map(len, stored))
+    crc = 0
+    for part in stored:
+        crc = zlib.crc32(part, crc)
+    signed_crc = crc - (crc >> 31 << 32)
+    header = struct(i32(1, kind), i32(2, plain_bytes), i32(3, stored_bytes), i32(4, signed_crc), head)
+    return Page((header, *stored), stored_bytes + len(header), plain_bytes + len(header), values)
+
+
+def _dictionary_page(column: Column, codec: Codec) -> Page:
+    kind = np.int8 if column.dtype is ColumnType.INT8 else np.uint8
+    values = np.arange(256, dtype=np.uint8).view(kind)
+    head = struct(i32(1, len(values)), i32(2, Encoding.PLAIN))
+    return _page(_DICTIONARY_PAGE, nested(7, head), [_flat(_widened(values))], codec, 0)
+
+
+def _indices(payload: Values) -> list[Part]:
+    """Return one run of bit-packed indices of 8 bits, which are the values' bytes, in whole groups of eight."""
+    filling = bytes(-len(payload) % 8)
+    run: list[Part] = [bytes([8]) + packed_head(len(payload)), _flat(payload)]
+    return [*run, filling] if filling else run
+
+
+def _flat(values: Values) -> memoryview:
+    return values.reshape(-1).view(np.uint8).data
+
+
+def _widened(payload: Values) -> Values:
+    return payload.astype("<i4")
+
+
+def _with_lengths(payload: Values) -> Values:
+    rows, octets = payload.shape
+    out = np.empty((rows, 4 + octets), np.uint8)
+    out[:, :4] = np.frombuffer(octets.to_bytes(4, "little"), np.uint8)
+    out[:, 4:] = payload
+    return out
+
+
+_PLAIN: Mapping[ColumnType, Callable[[Values], Values]] = {
+    **dict.fromkeys((*OCTETS, ColumnType.INT16, ColumnType.UINT16), _widened),
+    **dict.fromkeys(TEXTS, _with_lengths),
+}
