@@ -166,6 +166,7 @@ class Dataset:
     generation_buffer_size: int = key(2 * 2**30, "buffer of the indexed_binary generator", offered=False)
     keep_files: bool = key(True, "keep the data set after the run")
     data_gen_method: str | None = key(None, "how values are made upstream; one way here", offered=False)
+    verify: bool = key(True, "read the data set back after generating it, and compare digests")
     skip_listing: bool = key(False, "trust computed file names instead of looking for each file")
     listing_validation_interval: int = key(
         1000, "with skip_listing, every n-th file is looked for; 0 means none", least=0
@@ -203,6 +204,7 @@ class ReaderSection:
     preprocess_time_stdev: float | None = key(None, "spread of preprocess_time, in the old spelling", unit="s", least=0)
     multiprocessing_context: str | None = key("spawn", "how loader workers start")
     pin_memory: bool = key(True, "copy batches into pinned memory, where there is a device")
+    evict_cache: bool = key(True, "ask the kernel to forget the data set's pages before each epoch")
     odirect: bool = key(False, "read around the page cache")
     dont_use_mmap: bool = key(False, "nothing here maps files into memory", offered=False)
     transformed_record_dims: tuple[int, ...] = key((), "shape of a preprocessed sample", offered=False)

@@ -1,0 +1,98 @@
+"""What shapes the bytes of a data set: as plain values to keep, and as effective values to compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import Any
+
+from dlio_benchmark.common.enumerations import Compression, DatasetType
+from dlio_benchmark.config.fields import declared
+from dlio_benchmark.config.model import Column, Dataset, Workload
+from dlio_benchmark.errors import Issue
+
+# A number that grows whenever the same configuration begins to give other bytes.
+CONTENT_VERSION = 1
+SPLIT_KEYS = {DatasetType.TRAIN: "dataset.num_files_train", DatasetType.VALID: "dataset.num_files_eval"}
+DEFAULT_LEVELS = {Compression.GZIP: 9, Compression.ZSTD: 1}
+
+
+def shape_of(workload: Workload) -> dict[str, Any]:
+    """Return every key that shapes data with its plain value, in the order of declaration."""
+    keys = (path for path, _, key in declared(Workload) if key.shapes_data)
+    return {path: plain(_at(workload, path)) for path in keys}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON and YAML know it."""
+    if isinstance(value, Column):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name != "read"}
+    if isinstance(value, Enum):
+        return value.value
+    return [plain(one) for one in value] if isinstance(value, tuple | list) else value
+
+
+def with_defaults(tree: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``tree`` with the keys of ``shape`` that it does not give itself."""
+    out = dict(tree)
+    for path, value in shape.items():
+        *sections, name = path.split(".")
+        at = out
+        for section in sections:
+            at[section] = dict(at.get(section) or {})
+            at = at[section]
+        at.setdefault(name, value)
+    return out
+
+
+def differences(found: Workload, wanted: Workload) -> list[Issue]:
+    """Return what differs between the data that two workloads describe, by key; file counts are not compared."""
+    have, want = _effective(found), _effective(wanted)
+    return [
+        Issue(path, f"the data set has {_shown(have.get(path))}, the configuration wants {_shown(want.get(path))}")
+        for path in [*have, *(path for path in want if path not in have)]
+        if have.get(path) != want.get(path)
+    ]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _at(workload: Workload, path: str) -> Any:
+    value: Any = workload
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _effective(workload: Workload) -> dict[str, Any]:
+    shape, dataset = shape_of(workload), workload.dataset
+    rows = max(1, dataset.num_samples_per_file)
+    shape["dataset.parquet.row_group_size"] = min(dataset.parquet.row_group_size, rows)
+    shape["dataset.num_subfolders_train"] = _subfolders(dataset.num_subfolders_train)
+    shape["dataset.num_subfolders_eval"] = _subfolders(dataset.num_subfolders_eval)
+    if not dataset.num_files_eval:
+        del shape["dataset.num_subfolders_eval"]
+    if dataset.compression_level is None:
+        shape["dataset.compression_level"] = DEFAULT_LEVELS.get(dataset.compression)
+    _only_what_counts(shape, dataset)
+    return shape
+
+
+def _subfolders(count: int) -> int:
+    return count if count > 1 else 0
+
+
+def _only_what_counts(shape: dict[str, Any], dataset: Dataset) -> None:
+    sample = ("record_length_bytes", "record_length_bytes_stdev", "record_dims", "record_element_type")
+    if dataset.parquet.columns:
+        for name in sample:
+            del shape[f"dataset.{name}"]
+    elif dataset.record_dims:
+        del shape["dataset.record_length_bytes"]
+    elif not dataset.record_length_bytes_stdev:
+        shape["dataset.record_length_bytes"] = math.isqrt(int(dataset.record_length_bytes)) ** 2

@@ -1,0 +1,230 @@
+"""What a data set is, written beside it once it is complete.
+
+``dlio_manifest.json`` names the configuration that shaped the data and the table of the files; it is the last
+thing that generation writes.  ``dlio_files.parquet`` is that table: number, path, rows, size and digests of every
+file.  While generation is under way, a journal per rank below ``.dlio_journal/`` says which files are complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from dlio_benchmark import __version__
+from dlio_benchmark.config.decode import decode
+from dlio_benchmark.config.model import Workload
+from dlio_benchmark.config.shape import CONTENT_VERSION, shape_of, with_defaults
+from dlio_benchmark.errors import CannotCreateError, DataError, DlioError
+from dlio_benchmark.storage.base import Storage
+
+MANIFEST = "dlio_manifest.json"
+TABLE = "dlio_files.parquet"
+JOURNAL = ".dlio_journal"
+FORMAT = "dlio-data-set"
+VERSION = 1
+_CHUNK = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A complete file: ``split`` and ``index`` say which, ``path`` is relative to the data set."""
+
+    split: str
+    index: int
+    path: str
+    rows: int
+    bytes: int
+    footer_bytes: int
+    row_groups: int
+    digest: str
+    footer_digest: str
+
+
+_SCHEMA = pa.schema(
+    [
+        ("split", pa.dictionary(pa.int8(), pa.string())),
+        ("index", pa.int64()),
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("footer_bytes", pa.int64()),
+        ("row_groups", pa.int64()),
+        ("digest", pa.string()),
+        ("footer_digest", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A complete data set: what shaped it, and its files ordered by split, number and path."""
+
+    shape: Mapping[str, Any]
+    content: int
+    generator: str
+    files: pa.Table
+
+    @property
+    def workload(self) -> Workload:
+        """The configuration that shaped the data, everything else at its default."""
+        return decode(with_defaults({}, self.shape)).workload
+
+    def entries(self) -> Iterator[FileEntry]:
+        """Yield every file."""
+        for batch in self.files.to_batches():
+            for row in batch.to_pylist():
+                yield FileEntry(**row)
+
+
+def digest_of(chunks: Iterable[bytes | memoryview]) -> str:
+    """Return the 128-bit xxh3 digest of a stream, as 32 hexadecimal digits."""
+    state = xxhash.xxh3_128()
+    for chunk in chunks:
+        state.update(chunk)
+    return state.hexdigest()
+
+
+def file_digests(storage: Storage, path: str, footer_bytes: int) -> tuple[str, str]:
+    """Return the digests of a file and of its last ``footer_bytes`` bytes, read in pieces."""
+    file = storage.open_input(path)
+    try:
+        tail = bytearray(min(footer_bytes, file.size))
+        file.pread(file.size - len(tail), memoryview(tail))
+        return digest_of(_pieces(file)), digest_of([bytes(tail)])
+    finally:
+        file.close()
+
+
+def _pieces(file: Any) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(_CHUNK))
+    at = 0
+    while got := file.pread(at, buffer):
+        yield buffer[:got]
+        at += got
+
+
+def table_of(entries: Iterable[FileEntry]) -> pa.Table:
+    """Return the table of ``entries``, ordered by split, number and path."""
+    rows = sorted(entries, key=lambda entry: (entry.split, entry.index, entry.path))
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA)
+
+
+def save(storage: Storage, workload: Workload, entries: Iterable[FileEntry]) -> None:
+    """Write the table of the files and then the manifest that names it."""
+    table = table_of(entries)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    body = sink.getvalue()
+    with storage.open_output(TABLE) as out:
+        out.write(memoryview(body))
+    splits = table.group_by("split").aggregate([("rows", "sum"), ("bytes", "sum"), ("index", "count_distinct")])
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "generator": f"dlio_benchmark {__version__}",
+        "content": CONTENT_VERSION,
+        "shape": shape_of(workload),
+        "splits": {
+            row["split"]: {"files": row["index_count_distinct"], "rows": row["rows_sum"], "bytes": row["bytes_sum"]}
+            for row in splits.to_pylist()
+        },
+        "files": {"path": TABLE, "rows": table.num_rows, "digest": digest_of([memoryview(body)])},
+    }
+    with storage.open_output(MANIFEST) as out:
+        out.write(json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False).encode())
+
+
+def load(storage: Storage) -> Manifest | None:
+    """Return the manifest of a data set, or None if there is none.
+
+    Raises:
+        DataError: if the manifest or its table is damaged, or of a version that is not known here.
+    """
+    if storage.size(MANIFEST) is None:
+        return None
+    try:
+        parsed = json.loads(_whole(storage, MANIFEST))
+        if parsed["format"] != FORMAT or parsed["version"] != VERSION:
+            msg = f"{MANIFEST}: format {parsed['format']!r} version {parsed['version']!r} is not known here"
+            raise DataError(msg)
+        return Manifest(parsed["shape"], parsed["content"], parsed["generator"], _table(storage, parsed["files"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, DlioError):
+            raise
+        msg = f"{MANIFEST}: the manifest is damaged ({type(error).__name__}: {error}); generate the data set again"
+        raise DataError(msg) from error
+
+
+def _table(storage: Storage, named: Mapping[str, Any]) -> pa.Table:
+    body = _whole(storage, TABLE)
+    if digest_of([body]) != named["digest"]:
+        msg = f"{TABLE}: the table of files is not the one that {MANIFEST} names; generate the data set again"
+        raise DataError(msg)
+    return pq.read_table(pa.BufferReader(body), schema=_SCHEMA)
+
+
+def _whole(storage: Storage, path: str) -> bytes:
+    file = storage.open_input(path)
+    try:
+        body = bytearray(file.size)
+        file.pread(0, memoryview(body))
+        return bytes(body)
+    finally:
+        file.close()
+
+
+class Journal:
+    """The files that a rank has completed so far, one line each; readable after a crash at any moment."""
+
+    def __init__(self, folder: str, rank: int, stamp: str) -> None:
+        self.path = os.path.join(folder, JOURNAL, f"{os.getpid()}-{rank}.jsonl")
+        self._stamp = stamp
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            msg = f"{self.path}: cannot create: {error.strerror}"
+            raise CannotCreateError(msg) from error
+
+    def add(self, entry: FileEntry) -> None:
+        """Record a file that has its final name."""
+        self._file.write(json.dumps({"stamp": self._stamp, **asdict(entry)}, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._file.close()
+
+
+def journalled(folder: str, stamp: str) -> list[FileEntry]:
+    """Return the files that earlier attempts with the same ``stamp`` completed; the newest entry of a path counts."""
+    found: dict[str, FileEntry] = {}
+    top = os.path.join(folder, JOURNAL)
+    names = (
+        sorted(os.listdir(top), key=lambda name: os.stat(os.path.join(top, name)).st_mtime_ns)
+        if os.path.isdir(top)
+        else []
+    )
+    for name in names:
+        with open(os.path.join(top, name), encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    parsed = json.loads(line)
+                    if parsed.pop("stamp") == stamp:
+                        found[parsed["path"]] = FileEntry(**parsed)
+    return list(found.values())
+
+
+def stamp_of(workload: Workload) -> str:
+    """Return a short text that two workloads share exactly if they make the same files."""
+    shape = {"content": CONTENT_VERSION, **shape_of(workload)}
+    counts = (workload.dataset.num_files_train, workload.dataset.num_files_eval)
+    return digest_of([json.dumps([shape, counts], sort_keys=True).encode()])

@@ -1,0 +1,235 @@
+"""Generation: every rank writes its files, and the manifest follows when all are whole.
+
+A restart keeps the files that an earlier attempt's journal names and whose content still has the digest noted
+there; everything else is written again.  Since content depends on the configuration alone, a data set that was
+interrupted any number of times ends with the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from dlio_benchmark.comm import Comm
+from dlio_benchmark.common.enumerations import DatasetType
+from dlio_benchmark.config.columns import file_columns, row_bytes
+from dlio_benchmark.config.model import Dataset, Workload
+from dlio_benchmark.config.shape import differences
+from dlio_benchmark.data_generator.manifest import (
+    JOURNAL,
+    FileEntry,
+    Journal,
+    file_digests,
+    journalled,
+    load,
+    save,
+    stamp_of,
+)
+from dlio_benchmark.engine.agree import everywhere, on_root
+from dlio_benchmark.errors import CannotCreateError, DataSetMismatchError, listed
+from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.generation import FileWritten, PlannedFile, written_by
+from dlio_benchmark.plan.layout import Layout
+from dlio_benchmark.storage.base import Storage
+from dlio_benchmark.storage.local import PARTIAL, LocalStorage
+from dlio_benchmark.storage.lock import locked
+
+_OVERHEAD = 1.02
+
+
+class Writer(Protocol):
+    """Writes the files of one data set."""
+
+    def parts(self, file: PlannedFile) -> list[PlannedFile]:
+        """Return the files that a logical file consists of: itself, or one per partition with rows in it."""
+
+    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
+        """Write a file and return what was written; its name appears only when it is whole."""
+
+
+class Progress(Protocol):
+    """Hears of work as it is done."""
+
+    def advance(self, files: int, stored_bytes: int) -> None:
+        """Count work that was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a generation did, over all ranks."""
+
+    files: int
+    files_kept: int
+    rows: int
+    bytes: int
+    seconds: float
+
+
+def layouts(dataset: Dataset) -> tuple[Layout, ...]:
+    """Return the layouts of the training and the evaluation files that a configuration names."""
+    extension = dataset.format.value
+    generated = dataset.num_files_generated or dataset.num_files_train
+    return (
+        Layout(DatasetType.TRAIN, generated, dataset.file_prefix, extension, dataset.num_subfolders_train),
+        Layout(DatasetType.VALID, dataset.num_files_eval, dataset.file_prefix, extension, dataset.num_subfolders_eval),
+    )
+
+
+def planned_files(dataset: Dataset, world: World) -> Iterator[PlannedFile]:
+    """Yield the files that this rank writes: every ``size``-th of the training files followed by the others."""
+    train, valid = layouts(dataset)
+    for number in written_by(train.files + valid.files, world):
+        layout, index = (train, number) if number < train.files else (valid, number - train.files)
+        yield PlannedFile(layout.split, index, layout.path(index), dataset.num_samples_per_file)
+
+
+def generate(workload: Workload, storage: LocalStorage, comm: Comm, *, writer: Writer, progress: Progress) -> Generated:
+    """Write the data set of ``workload`` below the storage's root, and its manifest at the end.
+
+    Raises:
+        DataSetMismatchError: if the folder holds another data set, or files that are not of this one.
+        LockHeldError: if another job is generating there.
+        CannotCreateError: if there is not enough space, or no permission.
+    """
+    begin = time.monotonic()
+    with ExitStack() as stack:
+        on_root(comm, "lock of the data folder", lambda: bool(stack.enter_context(locked(storage.root))))
+        job = _Job(workload, storage, comm, writer, progress)
+        existing = on_root(comm, "state of the data folder", job.existing)
+        if existing is not None:
+            return Generated(len(existing), len(existing), *_totals(existing), time.monotonic() - begin)
+        kept, written = job.run()
+        entries = [entry for both in comm.gather((kept, written), "files written") for part in both for entry in part]
+        on_root(comm, "manifest", lambda: job.finish(entries))
+        files_kept = sum(comm.gather(len(kept), "files kept"))
+        return Generated(len(entries), files_kept, *_totals(entries), time.monotonic() - begin)
+
+
+def _totals(entries: Iterable[FileEntry]) -> tuple[int, int]:
+    entries = list(entries)
+    return sum(entry.rows for entry in entries), sum(entry.bytes for entry in entries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    workload: Workload
+    storage: LocalStorage
+    comm: Comm
+    writer: Writer
+    progress: Progress
+
+    def existing(self) -> list[FileEntry] | None:
+        """Look at the folder: return the files of a complete data set of this configuration, None for work to do."""
+        manifest = load(self.storage)
+        if manifest is not None:
+            self._refuse_other(manifest.workload, list(manifest.entries()))
+            entries = list(manifest.entries())
+            if all(self.storage.size(entry.path) == entry.bytes for entry in entries):
+                return entries
+        self._sweep()
+        if manifest is None and not os.path.isdir(os.path.join(self.storage.root, JOURNAL)):
+            self._refuse_foreign()
+        self._room()
+        return None
+
+    def _refuse_other(self, found: Workload, entries: list[FileEntry]) -> None:
+        issues: list[object] = list(differences(found, self.workload))
+        for layout in layouts(self.workload.dataset):
+            have = len({entry.index for entry in entries if entry.split == layout.split.value})
+            if have != layout.files:
+                issues.append(f"{layout.split}: the data set has {have} files, the configuration wants {layout.files}")
+        if issues:
+            raise DataSetMismatchError(
+                listed(
+                    f"{self.storage.root} holds another data set",
+                    [*map(str, issues), "remedy: choose another dataset.data_folder, or remove that one"],
+                )
+            )
+
+    def _refuse_foreign(self) -> None:
+        for layout in layouts(self.workload.dataset):
+            for path in self.storage.list(layout.split.value):
+                msg = (
+                    f"{os.path.join(self.storage.root, path)} is in the way: the folder has files but no manifest; "
+                    "choose another dataset.data_folder, or remove them"
+                )
+                raise DataSetMismatchError(msg)
+
+    def _sweep(self) -> None:
+        for path in list(self.storage.list(".")):
+            if path.endswith(PARTIAL):
+                self.storage.delete(path)
+
+    def _room(self) -> None:
+        dataset = self.workload.dataset
+        need = sum(
+            layout.files * row_bytes(file_columns(dataset, layout.split, 0)) * dataset.num_samples_per_file
+            for layout in layouts(dataset)
+        )
+        need = int(need * _OVERHEAD * (1 - dataset.parquet.compressibility * bool(dataset.compression.value != "none")))
+        have = sum(entry.bytes for entry in journalled(self.storage.root, stamp_of(self.workload)))
+        free = shutil.disk_usage(self.storage.root).free
+        if need - have > free:
+            msg = f"{self.storage.root}: about {need - have} bytes are to be written, {free} bytes are free there"
+            raise CannotCreateError(msg)
+
+    def run(self) -> tuple[list[FileEntry], list[FileEntry]]:
+        """Write this rank's files and return (kept, written); all ranks fail together."""
+        stamp = stamp_of(self.workload)
+        manifest = load(self.storage)
+        known = [] if manifest is None else list(manifest.entries())
+        proven = {entry.path: entry for entry in [*known, *journalled(self.storage.root, stamp)]}
+        self.comm.barrier("journals read")
+        kept: list[FileEntry] = []
+        written: list[FileEntry] = []
+
+        def write_share() -> None:
+            journal = Journal(self.storage.root, self.comm.world.rank, stamp)
+            try:
+                for file in planned_files(self.workload.dataset, self.comm.world):
+                    for part in self.writer.parts(file):
+                        entry = self._proven(part, proven.get(part.path))
+                        (written if entry is None else kept).append(entry or self._written(part, journal))
+                    self.progress.advance(1, (written or kept)[-1].bytes if (written or kept) else 0)
+            finally:
+                journal.close()
+
+        everywhere(self.comm, "generation", write_share)
+        return kept, written
+
+    def _proven(self, file: PlannedFile, entry: FileEntry | None) -> FileEntry | None:
+        if entry is None or self.storage.size(file.path) != entry.bytes:
+            return None
+        same = file_digests(self.storage, file.path, entry.footer_bytes + 8) == (entry.digest, entry.footer_digest)
+        return entry if same else None
+
+    def _written(self, file: PlannedFile, journal: Journal) -> FileEntry:
+        got = self.writer.write(file, self.storage)
+        entry = FileEntry(
+            file.split.value,
+            file.index,
+            got.path,
+            got.rows,
+            got.bytes,
+            got.footer_bytes,
+            got.row_groups,
+            got.digest,
+            got.footer_digest,
+        )
+        journal.add(entry)
+        return entry
+
+    def finish(self, entries: list[FileEntry]) -> None:
+        """Write the manifest, then remove the journals."""
+        for layout in layouts(self.workload.dataset):
+            os.makedirs(os.path.join(self.storage.root, layout.split.value), exist_ok=True)
+        save(self.storage, self.workload, entries)
+        self.storage.delete(JOURNAL)
+
+
+__all__ = ["Generated", "Progress", "Writer", "generate", "layouts", "planned_files"]

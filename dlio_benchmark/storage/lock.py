@@ -1,0 +1,156 @@
+"""One writer per folder: a lock file with its owner's name in it.
+
+The kernel's lock on the open file decides between processes of one machine and ends with its holder, however that
+dies.  What is written in the file names the owner, and decides between machines where the file system does not
+carry the kernel's lock: an owner on another machine is believed, one on this machine only while it lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import NoReturn
+
+from dlio_benchmark.errors import CannotCreateError, LockHeldError
+
+LOCK_NAME = ".dlio_lock"
+_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a lock: machine, process, and the boot and start that make the process number unique."""
+
+    host: str
+    pid: int
+    boot: str
+    born: str
+
+    @staticmethod
+    def me() -> Owner:
+        """Return this process."""
+        return Owner(socket.gethostname(), os.getpid(), _boot(), _born(os.getpid()))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there; True for one on another machine, which cannot be looked at."""
+        if self.host != socket.gethostname():
+            return True
+        return self.boot == _boot() and self.born == _born(self.pid) != ""
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[Owner]:
+    """Hold the lock of ``folder``, which is made if needed, while the context lasts.
+
+    Raises:
+        LockHeldError: naming the owner, if another process holds it.
+        CannotCreateError: if the lock file cannot be made.
+    """
+    path = os.path.join(folder, LOCK_NAME)
+    fd = _claimed(folder, path)
+    try:
+        me = Owner.me()
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(asdict(me)).encode(), 0)
+        os.fsync(fd)
+        yield me
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    finally:
+        os.close(fd)
+
+
+def _claimed(folder: str, path: str) -> int:
+    """Return the open lock file, held by this process; the file may be replaced while we wait, so look again."""
+    for _ in range(_TRIES):
+        fd = _opened(folder, path)
+        try:
+            _take(fd, path)
+            if not _replaced(fd, path):
+                _believe(fd, path)
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+    return _refuse(path, None)
+
+
+def _opened(folder: str, path: str) -> int:
+    try:
+        os.makedirs(folder, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        msg = f"{path}: cannot create the lock of the folder: {error.strerror}"
+        raise CannotCreateError(msg) from error
+
+
+def _take(fd: int, path: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            msg = f"{path}: cannot lock: {error.strerror}"
+            raise CannotCreateError(msg) from error
+        _refuse(path, _named(fd))
+
+
+def _believe(fd: int, path: str) -> None:
+    owner = _read(fd)
+    if owner is not None and owner.alive:
+        _refuse(path, owner)
+
+
+def _named(fd: int) -> Owner | None:
+    """Return the owner, who may need a moment to write its name after it has taken the lock."""
+    for _ in range(_TRIES):
+        owner = _read(fd)
+        if owner is not None:
+            return owner
+        time.sleep(0.02)
+    return None
+
+
+def _refuse(path: str, owner: Owner | None) -> NoReturn:
+    who = str(owner) if owner else "a process that has just started"
+    msg = f"{path}: {who} is generating here; wait for it to end, or choose another folder"
+    if owner and owner.host != socket.gethostname():
+        msg += f"; if it is certain that it died, remove {path}"
+    raise LockHeldError(msg)
+
+
+def _replaced(fd: int, path: str) -> bool:
+    try:
+        return os.stat(path).st_ino != os.fstat(fd).st_ino
+    except FileNotFoundError:
+        return True
+
+
+def _read(fd: int) -> Owner | None:
+    with contextlib.suppress(ValueError, TypeError, OSError):
+        return Owner(**json.loads(os.pread(fd, 4096, 0)))
+    return None
+
+
+def _boot() -> str:
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+    return ""
+
+
+def _born(pid: int) -> str:
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        fields = file.read().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    return ""
