@@ -125,6 +125,14 @@ class StalledError(DlioError):
     code = Exit.STALLED
 
 
+class CollectiveMismatchError(DlioError):
+    """The ranks are in different operations; every one of them gets this error."""
+
+
+class RankLostError(DlioError):
+    """Another rank failed, was interrupted or ended without a word."""
+
+
 class CannotCreateError(DlioError, OSError):
     """Something cannot be written: no space, no permission, a read-only file system."""
 

@@ -1,8 +1,8 @@
 """The files that a run reads: those of a manifest, or foreign ones that are found and counted.
 
-A data set with a manifest is believed in what the manifest proves (configuration, rows, sizes); presence and size of the
-files are looked at, of every file or, with ``dataset.skip_listing``, of every n-th.  A data set without one is foreign:
-its files are listed and the rows of each are taken from its footer.
+A data set with a manifest is believed in what the manifest proves (configuration, rows, sizes); presence and size are
+looked at, of every file or, with ``dataset.skip_listing``, of every n-th.  A data set without one is foreign: its files
+are listed and the rows of each are taken from its footer.
 """
 
 from __future__ import annotations
