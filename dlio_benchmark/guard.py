@@ -1,0 +1,280 @@
+"""How a process of a group ends: never in silence, never alone, always with a code that says why.
+
+A rank that dies by an exception, leaves early or is interrupted would leave the others waiting in a collective for
+ever.  A `Guard` stands around the work of a process: whatever ends it, the guard says which rank, on which
+host, in which stage, and then ends the whole group.  The group itself (see `Group`) is lent to the guard by
+`dlio_benchmark.comm.connect`; without one the guard only ends its own process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+from dlio_benchmark.errors import DlioError, Exit, InterruptedRunError
+from dlio_benchmark.plan.epoch import World
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE_S = 4.0
+_ORPHAN_S = 1.0
+_ABORT_S = 5.0
+_PR_SET_PDEATHSIG = 1
+_CLOCK_MONOTONIC = 1
+_SIGEV_THREAD = 2
+
+
+class Pulse:
+    """What a process says it is doing; the work assigns ``stage`` and ``done``, other threads read them.
+
+    Any new value counts as progress.  ``operations`` and ``waiting`` belong to the communicator: the collectives
+    entered so far, and the one that it waits in.
+    """
+
+    __slots__ = ("done", "operations", "stage", "waiting")
+
+    def __init__(self) -> None:
+        self.stage = "start"
+        self.done = 0
+        self.operations = 0
+        self.waiting = ""
+
+    def __str__(self) -> str:
+        return f"{self.stage}, {self.done} done" if self.done else self.stage
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a process ended: what a `failed` record needs."""
+
+    rank: int
+    size: int
+    host: str
+    pid: int
+    stage: str
+    code: int
+    error: str
+    message: str
+    trace: str
+
+    def __str__(self) -> str:
+        lines = [f"rank {self.rank} of {self.size} on host {self.host} (pid {self.pid}) failed in stage: {self.stage}"]
+        lines += self.trace.splitlines() or [f"{self.error}: {self.message}"]
+        return "\n  ".join(lines)
+
+
+class Group(Protocol):
+    """The processes that end together."""
+
+    def claim(self) -> bool:
+        """Return whether this is the first process of the host to report an end; it speaks for the others."""
+
+    def settle(self, *, first: bool) -> None:
+        """Tell the others that this process is ending, and give those that follow a moment to put things down."""
+
+    def abort(self, code: int) -> None:
+        """End every process of the group with ``code``."""
+
+
+def die_with_parent(signum: int = signal.SIGKILL, *, parent: int | None = None) -> None:
+    """Let the kernel send ``signum`` to this process when the thread that started it ends.
+
+    Call it first thing in a worker, and start workers from a thread that lives as long as they shall.  ``parent`` is
+    the process expected to be alive; when it is already gone the process ends at once.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        os._exit(Exit.INTERNAL)
+
+
+class _SignalEvent(ctypes.Structure):
+    """``struct sigevent`` of 64-bit Linux."""
+
+    _fields_ = [
+        ("value", ctypes.c_ssize_t),
+        ("signo", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("function", ctypes.c_void_p),
+        ("attributes", ctypes.c_void_p),
+        ("padding", ctypes.c_byte * 32),
+    ]
+
+
+class _TimerSpec(ctypes.Structure):
+    """``struct itimerspec``: interval and first expiry, seconds and nanoseconds each."""
+
+    _fields_ = [(name, ctypes.c_long) for name in ("interval_s", "interval_ns", "first_s", "first_ns")]
+
+
+def end_after(seconds: float, code: int) -> Callable[[], None]:
+    """End this process with ``code`` once ``seconds`` have passed, whoever holds the interpreter lock then.
+
+    Returns a function that calls it off.
+
+    MPI_Finalize and MPI_Abort are called with the lock held, so no Python thread could end a process that
+    hangs in them.  The C library calls ``_exit(code)`` itself; where it cannot, faulthandler ends with code 1.
+    """
+    libc = ctypes.CDLL(None)
+    if sys.platform != "linux" or not hasattr(libc, "timer_create"):
+        faulthandler.dump_traceback_later(seconds, exit=True)
+        return faulthandler.cancel_dump_traceback_later
+    leave = ctypes.cast(libc._exit, ctypes.c_void_p)
+    event = _SignalEvent(value=int(code), notify=_SIGEV_THREAD, function=leave.value)
+    timer = ctypes.c_void_p()
+    spec = _TimerSpec(0, 0, int(seconds), max(1, int(seconds % 1 * 1e9)))
+    libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer))
+    libc.timer_settime(timer, 0, ctypes.byref(spec), None)
+    return lambda: libc.timer_delete(timer)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the status to end with because of ``error``; never 0 and never a multiple of 256."""
+    if isinstance(error, SystemExit):
+        return (error.code if isinstance(error.code, int) else 1) & 0xFF or int(Exit.INTERNAL)
+    if isinstance(error, KeyboardInterrupt):
+        return int(Exit.INTERRUPTED)
+    return int(error.code) if isinstance(error, DlioError) else int(Exit.INTERNAL)
+
+
+def _interruption(signum: int) -> InterruptedRunError:
+    error = InterruptedRunError(f"interrupted by {signal.Signals(signum).name}")
+    error.code = Exit.TERMINATED if signum == signal.SIGTERM else Exit.INTERRUPTED
+    return error
+
+
+class Guard:
+    """Ends the group, with a word, when the block that it stands around ends in any way but well.
+
+    Installed (``with guard:``) it takes over ``sys.excepthook``, ``threading.excepthook``, SIGINT, SIGTERM and, under a
+    launcher, the signal for the launcher's death.  The first signal raises `InterruptedRunError` in the main
+    thread; a process that is still there some seconds later, or gets a second one, ends at once.
+
+    Args:
+        debug: show the traceback of errors raised on purpose, too.
+        record: is called with the failure before the group ends.
+    """
+
+    def __init__(self, *, debug: bool = False, record: Callable[[Failure], None] | None = None) -> None:
+        self.pulse = Pulse()
+        self.world = World()
+        self.host = socket.gethostname()
+        self.group: Group | None = None
+        self.verdict: DlioError | None = None
+        self.ending = False
+        self._interrupted = False
+        self._debug = debug
+        self._record = record
+        self._lock = threading.RLock()
+        self._launcher = os.getppid()
+        self._undo: list[Callable[[], Any]] = []
+
+    def __enter__(self) -> Guard:
+        hook, thread_hook = sys.excepthook, threading.excepthook
+        self._undo = [partial(setattr, sys, "excepthook", hook), partial(setattr, threading, "excepthook", thread_hook)]
+        sys.excepthook = lambda _kind, error, _trace: self.fail(error)
+        threading.excepthook = self._thread_failed
+        if threading.current_thread() is threading.main_thread():
+            self._take_signals()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self.group is not None:
+                error = DlioError("the process left its group without closing it")
+            if error is not None and not (isinstance(error, SystemExit) and self.group is None):
+                self.fail(error)
+                raise SystemExit(exit_code(error))
+        finally:
+            while self._undo:
+                self._undo.pop()()
+
+    def fail(self, error: BaseException) -> None:
+        """Report ``error`` and end the group; without a group only report it."""
+        with self._lock:
+            if self.ending:
+                return
+            self.ending = True
+            group, failure = self.group, self.failure(error)
+            first = group is None or group.claim()
+            if first:
+                self.say(str(failure))
+            if self._record is not None:
+                self._record(failure)
+            if group is None:
+                self.ending = False
+                return
+            group.settle(first=first)
+            sys.stdout.flush()
+            end_after(_ABORT_S, failure.code)
+            group.abort(failure.code)
+
+    def failure(self, error: BaseException) -> Failure:
+        """Return what there is to say about an end by ``error``."""
+        quiet = isinstance(error, DlioError | SystemExit | KeyboardInterrupt) and not self._debug
+        message = f"exit({error.code}) before the group was closed" if isinstance(error, SystemExit) else str(error)
+        return Failure(
+            self.world.rank,
+            self.world.size,
+            self.host,
+            os.getpid(),
+            str(self.pulse),
+            exit_code(error),
+            type(error).__name__,
+            message,
+            "" if quiet else "".join(traceback.format_exception(error)),
+        )
+
+    def say(self, text: str) -> None:
+        """Write one block to standard error, as a whole, even while the interpreter is ending."""
+        sys.stderr.flush()
+        os.write(2, f"dlio_benchmark: {text}\n".encode(errors="replace"))
+
+    def _thread_failed(self, args: Any) -> None:
+        if args.exc_type is SystemExit:
+            return
+        error = args.exc_value or args.exc_type()
+        error.add_note(f"in thread {args.thread.name if args.thread else 'unknown'}")
+        self.fail(error)
+        sys.stdout.flush()
+        os._exit(exit_code(error))
+
+    def _take_signals(self) -> None:
+        heard, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(heard, True)
+        former_fd = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        threading.Thread(target=self._hear, args=(heard,), name="dlio-signals", daemon=True).start()
+        self._undo += [lambda: os.close(told), lambda: signal.set_wakeup_fd(former_fd)]
+        for signum in _SIGNALS:
+            self._undo.append(partial(signal.signal, signum, signal.signal(signum, self._signalled)))
+
+    def _hear(self, heard: int) -> None:
+        """Bound the time that is left after a signal, even when the main thread never comes back to take it."""
+        signals = 0
+        while number := os.read(heard, 1):
+            if number[0] not in _SIGNALS:
+                continue
+            signals += 1
+            code = int(_interruption(number[0]).code)
+            if signals > 1:
+                os._exit(code)
+            end_after(_PATIENCE_S if os.getppid() == self._launcher else _ORPHAN_S, code)
+        os.close(heard)
+
+    def _signalled(self, signum: int, _frame: FrameType | None) -> None:
+        if not self._interrupted and not self.ending:
+            self._interrupted = True
+            raise _interruption(signum)
