@@ -12,11 +12,11 @@ from dlio_benchmark.errors import shown
 class Dice(Protocol):
     """The part of `numpy.random.Generator` that durations need."""
 
-    normal: Callable[..., float]
-    uniform: Callable[..., float]
-    gamma: Callable[..., float]
-    exponential: Callable[..., float]
-    poisson: Callable[..., float]
+    def normal(self, mean: float, stdev: float, /) -> float: ...
+    def uniform(self, low: float, high: float, /) -> float: ...
+    def gamma(self, shape: float, scale: float, /) -> float: ...
+    def exponential(self, scale: float, /) -> float: ...
+    def poisson(self, lam: float, /) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
