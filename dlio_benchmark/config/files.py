@@ -1,0 +1,191 @@
+"""The edge where Hydra lives: from a command line to a plain tree, and the record of it in the run folder.
+
+Files that a user names with ``--config-dir`` come before the workloads that we ship.  Input is limited in size, depth
+and aliases before anything composes it, and nothing in it is ever instantiated.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from dlio_benchmark.errors import CannotCreateError, ConfigError, Issue
+
+CONFIG_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
+MOST_BYTES = 2**20
+MOST_DEPTH = 50
+MOST_NODES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A composed configuration.
+
+    Attributes:
+        workload: the content of ``workload``, resolved, as plain containers.
+        run_dir: Hydra's run folder, as given or by default.
+        subfolder: folder below it for the record, or None for no record.
+        typed: dotted keys below ``workload`` that the command line names.
+        record: texts of config, hydra and overrides for the record, unresolved.
+        printed: the job configuration as YAML, unresolved.
+    """
+
+    workload: Mapping[str, Any]
+    run_dir: str
+    subfolder: str | None
+    typed: frozenset[str]
+    record: Mapping[str, str]
+    printed: str
+
+
+def compose_workload(overrides: Sequence[str], config_dir: str | None = None) -> Composed:
+    """Return the configuration that ``overrides`` describe.
+
+    Args:
+        overrides: in Hydra's grammar (``workload=NAME``, ``++workload.a.b=value``, ``hydra.run.dir=...``).
+        config_dir: a folder with ``workload/NAME.yaml``; its files win over ours.
+
+    Raises:
+        ConfigError: if a file or an override cannot be understood, or is beyond the limits.
+    """
+    _check_inputs(overrides, config_dir)
+    first = os.path.abspath(config_dir) if config_dir else CONFIG_FOLDER
+    if not os.path.isdir(first):
+        raise ConfigError([Issue("--config-dir", f"no such folder: {config_dir}")])
+    ours = [] if first == CONFIG_FOLDER else [f"hydra.searchpath=[file://{CONFIG_FOLDER}]"]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(first, version_base="1.3"):
+            whole = compose("config", [*overrides, *ours], return_hydra_config=True)
+            HydraConfig.instance().set_config(whole)
+            return _composed(whole, overrides)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError([Issue("configuration", _told(error))]) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _told(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("full_key")]
+    noise = ("Set the environment variable", "See https", "object_type", "reference_type")
+    return "; ".join(line for line in lines[:12] if not line.startswith(noise)) or type(error).__name__
+
+
+def _composed(whole: DictConfig, overrides: Sequence[str]) -> Composed:
+    hydra = whole.hydra
+    job = whole.copy()
+    with open_dict(job):
+        del job["hydra"]
+    task = [text for text in hydra.overrides.task if not text.startswith("hydra.")]
+    workload = OmegaConf.to_container(job.get("workload") or OmegaConf.create({}), resolve=True)
+    if not isinstance(workload, dict):
+        raise ConfigError([Issue("workload", "must be a mapping")])
+    record = {
+        "config.yaml": OmegaConf.to_yaml(job),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": OmegaConf.to_container(hydra, resolve=False)})),
+        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(task)),
+    }
+    return Composed(
+        workload=workload,
+        run_dir=str(hydra.run.dir),
+        subfolder=None if hydra.output_subdir is None else str(hydra.output_subdir),
+        typed=frozenset(_typed(overrides)),
+        record=record,
+        printed=OmegaConf.to_yaml(job),
+    )
+
+
+def _typed(overrides: Sequence[str]) -> Iterator[str]:
+    for text in overrides:
+        name = text.partition("=")[0].lstrip("+~")
+        if name.startswith("workload."):
+            yield name.removeprefix("workload.")
+
+
+def write_record(composed: Composed, folder: str) -> None:
+    """Write config, hydra and overrides below ``folder``.
+
+    Raises:
+        CannotCreateError: if the folder cannot be written.
+    """
+    if composed.subfolder is None:
+        return
+    top = os.path.join(folder, composed.subfolder)
+    try:
+        os.makedirs(top, exist_ok=True)
+        for name, text in composed.record.items():
+            with open(os.path.join(top, name), "w", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        msg = f"{top}: cannot write the record of the configuration: {error.strerror}"
+        raise CannotCreateError(msg) from error
+
+
+def _check_inputs(overrides: Sequence[str], config_dir: str | None) -> None:
+    for text in overrides:
+        if len(text.encode(errors="surrogateescape")) > MOST_BYTES:
+            raise ConfigError([Issue(text[:60], f"an override is at most {MOST_BYTES} bytes long")])
+        if _depth(text) > MOST_DEPTH:
+            raise ConfigError([Issue(text[:60], f"nested deeper than {MOST_DEPTH}")])
+    if config_dir is None:
+        return
+    for path in _yaml_files(config_dir):
+        _check_file(path)
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for char in text:
+        depth += (char in "[{") - (char in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _yaml_files(config_dir: str) -> Iterator[str]:
+    for folder in (config_dir, os.path.join(config_dir, "workload")):
+        if os.path.isdir(folder):
+            names = sorted(name for name in os.listdir(folder) if name.endswith((".yaml", ".yml")))
+            yield from (os.path.join(folder, name) for name in names)
+
+
+def _check_file(path: str) -> None:
+    try:
+        if os.path.getsize(path) > MOST_BYTES:
+            raise ConfigError([Issue(path, f"a configuration file is at most {MOST_BYTES} bytes long")])
+        with open(path, encoding="utf-8") as file:
+            _check_events(path, yaml.parse(file, Loader=yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError([Issue(path, f"cannot be read as YAML: {error}")]) from error
+
+
+def _check_events(path: str, events: Iterator[yaml.Event]) -> None:
+    """Count nodes as if every alias were written out; refuse what grows beyond the limits."""
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []
+    total = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            total += sizes.get(event.anchor, MOST_NODES)
+        elif isinstance(event, yaml.ScalarEvent):
+            total += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, total))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = total - before + 1
+        if total > MOST_NODES or len(open_nodes) > MOST_DEPTH:
+            limits = f"{MOST_NODES} values with aliases written out, {MOST_DEPTH} levels"
+            raise ConfigError([Issue(path, f"larger than the limits of {limits}")])

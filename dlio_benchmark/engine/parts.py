@@ -1,0 +1,148 @@
+"""From a workload to the parts that do the work; each choice is a row of a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dlio_benchmark.clock import Clock
+from dlio_benchmark.common.enumerations import DataLoaderType, FormatType, ReadMode, Shuffle
+from dlio_benchmark.config.columns import file_columns, wanted_columns
+from dlio_benchmark.config.model import Workload
+from dlio_benchmark.config.shape import CONTENT_VERSION
+from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
+from dlio_benchmark.data_loader.base import Loader, Preprocessing, Source
+from dlio_benchmark.data_loader.direct import DirectLoader
+from dlio_benchmark.data_loader.synthetic import SyntheticLoader
+from dlio_benchmark.data_loader.threads import Budget, ThreadsLoader
+from dlio_benchmark.plan.generation import FileWritten, PlannedFile
+from dlio_benchmark.reader.base import Reader
+from dlio_benchmark.reader.parquet_reader import ParquetRows
+from dlio_benchmark.storage.base import Storage
+
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetWriter:
+    """Writes the Parquet files of a workload; files may differ in their columns."""
+
+    workload: Workload
+    threads: int
+    on_bytes: Callable[[int], None]
+
+    def _files(self, file: PlannedFile) -> ParquetFiles:
+        dataset = self.workload.dataset
+        return ParquetFiles(
+            columns=file_columns(dataset, file.split, file.index),
+            codec=dataset.compression,
+            level=dataset.compression_level,
+            row_group_size=dataset.parquet.row_group_size,
+            rows_at_once=dataset.parquet.generation_batch_size,
+            seed=dataset.seed,
+            compressibility=dataset.parquet.compressibility,
+            metadata={"dlio.content": str(CONTENT_VERSION), "dlio.file": f"{file.split}/{file.index}"},
+            threads=self.threads,
+        )
+
+    def parts(self, file: PlannedFile) -> list[PlannedFile]:
+        """Return the files that a logical file consists of."""
+        column = self.workload.dataset.parquet.partition_by
+        return [file] if column is None else self._files(file).parts(file, column)
+
+    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
+        """Write a file and return what was written."""
+        return self._files(file).write(file, storage, self.on_bytes)
+
+
+WRITERS: Mapping[FormatType, Callable[[Workload, int, Callable[[int], None]], ParquetWriter]] = {
+    FormatType.PARQUET: ParquetWriter,
+}
+
+
+def reader_of(workload: Workload, storage: Storage, clock: Clock) -> Reader:
+    """Return the reader of a workload's training files."""
+    parquet, reader = workload.dataset.parquet, workload.reader
+    windowed = reader.sample_shuffle is not Shuffle.OFF and reader.shuffle_window > 1
+    return ParquetRows(
+        storage,
+        wanted_columns(workload),
+        ReadMode.ROW_GROUP if windowed and parquet.read_mode is ReadMode.DEFAULT else parquet.read_mode,
+        partitions=() if parquet.partition_by is None else (parquet.partition_by,),
+        verify_checksums=parquet.verify_checksums,
+        group_window=reader.shuffle_window if windowed else 1,
+        clock=clock,
+    )
+
+
+def cores_of_rank(ranks_on_host: int) -> int:
+    """Return the processors that a rank may count as its own, at least 1."""
+    return max(1, len(os.sched_getaffinity(0)) // max(1, ranks_on_host))
+
+
+def read_threads(workload: Workload, ranks_on_host: int) -> int:
+    """Return the threads that read: the configured number, or the rank's processors up to a limit."""
+    asked = workload.reader.read_threads
+    return min(cores_of_rank(ranks_on_host), _MOST_THREADS) if asked is None else asked
+
+
+def write_threads(workload: Workload, ranks_on_host: int) -> int:
+    """Return the threads that make pages while the rank writes."""
+    asked = workload.reader.write_threads
+    return min(cores_of_rank(ranks_on_host), _MOST_THREADS) if asked is None else asked
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderChoice:
+    """The loader of a run, and why it is this one."""
+
+    loader: Loader
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    workload: Workload
+    source: Source
+    threads: int
+
+
+def _threads(wanted: _Wanted) -> Loader:
+    if wanted.threads == 0:
+        return DirectLoader(wanted.source)
+    reader = wanted.workload.reader
+    blocks = max(reader.prefetch_size, wanted.threads, 1)
+    return ThreadsLoader(wanted.source, wanted.threads, Budget(reader.prefetch_bytes, blocks))
+
+
+def _direct(wanted: _Wanted) -> Loader:
+    return DirectLoader(wanted.source)
+
+
+def _synthetic(_wanted: _Wanted) -> Loader:
+    return SyntheticLoader()
+
+
+LOADERS: Mapping[DataLoaderType, Callable[[_Wanted], Loader]] = {
+    DataLoaderType.THREADS: _threads,
+    DataLoaderType.NONE: _threads,
+    DataLoaderType.DIRECT: _direct,
+    DataLoaderType.SYNTHETIC: _synthetic,
+}
+
+
+def loader_of(workload: Workload, reader: Reader, *, clock: Clock, rank: int, ranks_on_host: int) -> LoaderChoice:
+    """Return the loader that a workload asks for; without a word the threads loader."""
+    dice = np.random.default_rng([workload.train.seed, rank, 7])
+    per_sample = workload.reader.preprocess_time
+    work = None if per_sample.is_zero else Preprocessing(per_sample, clock, dice)
+    wanted = _Wanted(workload, Source(reader, clock, work), read_threads(workload, ranks_on_host))
+    asked = workload.reader.data_loader
+    if workload.dataset.format is FormatType.SYNTHETIC:
+        return LoaderChoice(SyntheticLoader(), "no data is read: dataset.format is synthetic")
+    if asked is None:
+        return LoaderChoice(_threads(wanted), f"framework {workload.framework} is emulated by the threads loader")
+    return LoaderChoice(LOADERS[asked](wanted))
