@@ -1,0 +1,100 @@
+"""Orders: keyed bijections whose slices agree, in memory proportional to the slice."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlio_benchmark.plan.order import Order, mixed
+
+keys = st.integers(0, 2**64 - 1)
+quick = settings(max_examples=150, deadline=None)
+
+
+@quick
+@given(n=st.integers(0, 5000), key=st.none() | keys)
+def test_an_order_visits_every_id_once(n: int, key: int | None) -> None:
+    order = Order(n, key)
+    ids = order[:]
+    assert ids.dtype == np.int64
+    assert len(order) == len(ids) == n
+    assert np.array_equal(np.sort(ids), np.arange(n))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 15, 16, 17, 255, 256, 257, 65535, 65536, 65537])
+def test_an_order_visits_every_id_once_around_powers_of_two(n: int) -> None:
+    assert np.array_equal(np.sort(Order(n, 42)[:]), np.arange(n))
+
+
+@quick
+@given(n=st.integers(0, 3000), key=st.none() | keys, data=st.data())
+def test_a_slice_is_that_part_of_the_whole(n: int, key: int | None, data: st.DataObject) -> None:
+    order, part = Order(n, key), data.draw(st.slices(n))
+    assert np.array_equal(order[part], order[:][part])
+
+
+@quick
+@given(n=st.integers(1, 2**62), key=keys, data=st.data())
+def test_ids_of_a_huge_order_are_in_range_and_distinct(n: int, key: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, n - 1))
+    ids = Order(n, key)[start : start + 500]
+    assert len(np.unique(ids)) == len(ids) == min(500, n - start)
+    assert 0 <= ids.min() <= ids.max() < n
+
+
+def test_without_a_key_the_order_is_the_identity() -> None:
+    assert np.array_equal(Order(10)[2:5], [2, 3, 4])
+
+
+@settings(max_examples=50, deadline=None)
+@given(n=st.integers(30, 3000), key=keys, other=keys)
+def test_the_key_alone_decides_the_order(n: int, key: int, other: int) -> None:
+    assert np.array_equal(Order(n, key)[:], Order(n, key)[:])
+    if key != other:
+        assert not np.array_equal(Order(n, key)[:], Order(n, other)[:])
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_all_permutations_of_a_few_ids_are_about_equally_frequent(n: int) -> None:
+    counts = dict.fromkeys(itertools.permutations(range(n)), 0)
+    for key in range(60 * len(counts)):
+        counts[tuple(Order(n, mixed(key))[:].tolist())] += 1
+    spread = sum((count - 60) ** 2 / 60 for count in counts.values()) / (len(counts) - 1)
+    assert min(counts.values()) >= 30
+    assert max(counts.values()) <= 100
+    assert spread < 2.5  # about 1 if all are equally likely
+
+
+@pytest.mark.parametrize("n", [100, 1000, 4097])
+def test_an_id_lands_anywhere(n: int) -> None:
+    """The mean displacement of a random permutation is n / 3, with a standard deviation below n / sqrt(n)."""
+    moved = [np.abs(Order(n, mixed(key))[:] - np.arange(n)).mean() for key in range(20)]
+    assert np.mean(moved) == pytest.approx(n / 3, abs=2 * np.sqrt(n / 20) + 1)
+
+
+def test_a_slice_of_a_billion_ids_takes_the_memory_of_the_slice() -> None:
+    tracemalloc.start()
+    try:
+        ids = Order(10**9, 7)[500_000_000:500_065_536]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(np.unique(ids)) == 65_536
+    assert peak < 20 * ids.nbytes
+
+
+@quick
+@given(words=st.lists(st.integers(-(2**70), 2**70), max_size=4), other=st.lists(st.integers(0, 2**64 - 1), max_size=4))
+def test_a_mixed_key_has_64_bits_and_depends_on_every_word(words: list[int], other: list[int]) -> None:
+    assert 0 <= mixed(*words) < 2**64
+    if [word % 2**64 for word in words] != other:
+        assert mixed(*words) != mixed(*other)
+
+
+def test_a_mixed_key_depends_on_the_order_of_the_words() -> None:
+    assert len({mixed(*words) for words in itertools.permutations([1, 2, 3])}) == 6
