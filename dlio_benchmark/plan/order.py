@@ -2,8 +2,8 @@
 
 `Order` is a keyed bijection: a Feistel network of four rounds over the smallest even number of bits that holds n,
 walked until the value falls below n again.  Halves of few bits take eight rounds: with four, some permutations of
-a handful of files come up three times as often as others.  Any run of positions can be asked for at once; what is returned
-depends on (n, key) alone, so every rank computes the same order without a message.
+a handful of files come up three times as often as others.  Any run of positions can be asked for at once; what is
+returned depends on (n, key) alone, so every rank computes the same order without a message.
 """
 
 from __future__ import annotations
