@@ -12,6 +12,7 @@ characters: 6 random bits of 8.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -33,6 +34,7 @@ Words = NDArray[np.uint64]
 RowIds = NDArray[np.int64]
 
 REPEAT_WORDS = 512
+_LITTLE_ENDIAN = sys.byteorder == "little"
 _ALL = 0xFFFFFFFFFFFFFFFF
 _SPLITS = {DatasetType.TRAIN: 0, DatasetType.VALID: 1}
 _SPAN_BITS = 8 << 20
@@ -45,11 +47,11 @@ class Drawn:
 
     dtype: np.dtype[Any]
     bits: int
-    kept: int = _ALL
+    kept: np.uint64 | None = None
 
 
-def _whole(dtype: str, kept: int = _ALL) -> Drawn:
-    return Drawn(np.dtype(dtype), np.dtype(dtype).itemsize * 8, kept)
+def _whole(dtype: str, kept: int | None = None) -> Drawn:
+    return Drawn(np.dtype(dtype), np.dtype(dtype).itemsize * 8, None if kept is None else np.uint64(kept))
 
 
 DRAWN: Mapping[ColumnType, Drawn] = {
@@ -82,7 +84,6 @@ class Rows(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
 class Series:
     """All rows of a column of file number ``file``.
 
@@ -90,42 +91,43 @@ class Series:
     run of 512.  With 0 nothing is replaced.
     """
 
-    seed: int
-    split: DatasetType
-    file: int
-    column: Column
-    compressibility: float = 0.0
+    def __init__(
+        self, seed: int, split: DatasetType, file: int, column: Column, *, compressibility: float = 0.0
+    ) -> None:
+        self.column = column
+        where = pack("<QQQ", seed & _ALL, _SPLITS[split], file) + _hashed(column.name, 16)
+        self._seed = np.random.SeedSequence(np.frombuffer(where, "<u4"))
+        self._idle: list[tuple[np.random.PCG64DXSM, int]] = []
+        self._repeated = round(REPEAT_WORDS * compressibility)
+        self._drawn = DRAWN[column.dtype]
+        self._is_text, self._elements = column.dtype in _TEXT, _elements(column)
+        self._row_bits = self._drawn.bits * self._elements
 
     def words(self, start: int, stop: int) -> Words:
         """Return the words ``[start, stop)`` of the stream as uint64 in little-endian order."""
-        repeated = round(REPEAT_WORDS * self.compressibility)
-        first = start - start % REPEAT_WORDS if repeated else start
-        generator = np.random.PCG64DXSM(self._entropy())
-        generator.advance(first)
-        words = generator.random_raw(stop - first).astype("<u8", copy=False)
-        if repeated:
-            whole = len(words) - len(words) % REPEAT_WORDS
-            constant = int.from_bytes(_hashed(self.column.name, 8), "little")
-            words[:whole].reshape(-1, REPEAT_WORDS)[:, :repeated] = constant
-            words[whole:][:repeated] = constant
+        if not self._repeated:
+            return self._random(start, stop)
+        first = start - start % REPEAT_WORDS
+        words = self._random(first, stop)
+        whole = len(words) - len(words) % REPEAT_WORDS
+        constant = int.from_bytes(_hashed(self.column.name, 8), "little")
+        words[:whole].reshape(-1, REPEAT_WORDS)[:, : self._repeated] = constant
+        words[whole:][: self._repeated] = constant
         return words[start - first :]
 
     def payload(self, start: int, stop: int) -> Values:
         """Return the values of rows ``[start, stop)`` as `Rows.payload` describes."""
-        drawn = DRAWN[self.column.dtype]
-        row_bits = drawn.bits * _elements(self.column)
-        first, last = start * row_bits, stop * row_bits
+        first, last = start * self._row_bits, stop * self._row_bits
         words = self.words(first // 64, -(-last // 64))
-        if drawn.kept != _ALL:
-            words &= np.uint64(drawn.kept)
+        if self._drawn.kept is not None:
+            words &= self._drawn.kept
         octets = words.view(np.uint8)
-        if drawn.bits < 8:
+        if self._drawn.bits < 8:
             return _aligned_bits(octets, first % 64, last - first)
         octets = octets[first % 64 // 8 :][: (last - first) // 8]
         if self.column.dtype is ColumnType.STRING:
             _spell(octets)
-        is_text = self.column.dtype in _TEXT
-        return octets.reshape(stop - start, _elements(self.column)) if is_text else octets.view(drawn.dtype)
+        return octets.reshape(stop - start, self._elements) if self._is_text else octets.view(self._drawn.dtype)
 
     def values(self, start: int, stop: int) -> Values:
         """Return the values of rows ``[start, stop)``, of shape (rows,), or (rows, size) for a list.
@@ -134,9 +136,16 @@ class Series:
         """
         return as_values(self.column, self.payload(start, stop), stop - start)
 
-    def _entropy(self) -> np.random.SeedSequence:
-        where = pack("<QQQ", self.seed & _ALL, _SPLITS[self.split], self.file)
-        return np.random.SeedSequence(np.frombuffer(where + _hashed(self.column.name, 16), "<u4"))
+    def _random(self, start: int, stop: int) -> Words:
+        """Draw with a generator that no other thread has in hand, wherever in the stream it stands."""
+        try:
+            generator, at = self._idle.pop()
+        except IndexError:
+            generator, at = np.random.PCG64DXSM(self._seed), 0
+        generator.advance(start - at)
+        words: Words = generator.random_raw(stop - start)
+        self._idle.append((generator, stop))
+        return words if _LITTLE_ENDIAN else words.astype("<u8")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -123,7 +123,10 @@ class ParquetFiles:
         ]
 
     def _rows(self, file: PlannedFile, columns: tuple[Column, ...]) -> list[Rows]:
-        series = [Series(self.seed, file.split, file.index, column, self.compressibility) for column in columns]
+        series = [
+            Series(self.seed, file.split, file.index, column, compressibility=self.compressibility)
+            for column in columns
+        ]
         if file.partition is None:
             return [*series]
         name, code = file.partition

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,9 +93,11 @@ class Codec:
         return (memoryview(codec.compress(body)).cast("B"),)
 
     def _new(self) -> pa.Codec | None:
+        if self.compression is Compression.NONE:
+            return None
         name = CODECS[self.compression]
         level = self.level if name.has_levels else None
-        return name.arrow and pa.Codec(name.arrow, compression_level=level)
+        return pa.Codec(name.arrow, compression_level=level)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,37 +110,28 @@ class Page:
     values: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class ChunkEncoder:
-    """Makes the pages of column chunks of ``values`` values each; several threads may use one."""
+    """Makes the pages of column chunks of ``values`` values each; several threads may use one.
 
-    column: Column
-    codec: Codec
-    values: int
-    dictionary: Page | None = field(init=False)
+    ``dictionary`` is the page that a chunk begins with, if any.
+    """
 
-    def __post_init__(self) -> None:
-        worth_it = self.column.dtype in OCTETS and 4 * self.values > self.values + _DICTIONARY_BYTES
-        object.__setattr__(self, "dictionary", _dictionary_page(self.column, self.codec) if worth_it else None)
-
-    @property
-    def encodings(self) -> tuple[Encoding, ...]:
-        """Encodings of the chunk, of levels and dictionary too."""
-        used = (Encoding.PLAIN, Encoding.RLE)
-        return used if self.dictionary is None else (*used, Encoding.RLE_DICTIONARY)
+    def __init__(self, column: Column, codec: Codec, values: int) -> None:
+        worth_it = column.dtype in OCTETS and 4 * values > values + _DICTIONARY_BYTES
+        self.column, self.codec = column, codec
+        self.dictionary = _dictionary_page(column, codec) if worth_it else None
+        self.encodings = (Encoding.PLAIN, Encoding.RLE, Encoding.RLE_DICTIONARY)[: 3 if worth_it else 2]
+        self._encoding = Encoding.RLE_DICTIONARY if worth_it else Encoding.PLAIN
+        self._body = _indices if worth_it else _PLAIN.get(column.dtype, _as_it_is)
+        self._per_row, self._is_list = values_per_row(column), is_list(column)
 
     def page(self, payload: Values, rows: int) -> Page:
         """Return the data page of ``rows`` rows, given their values as they lie in the stream."""
-        many = rows * values_per_row(self.column)
-        levels = [list_levels(rows, self.column.size)] if is_list(self.column) else []
-        body = [*levels, *(self._plain(payload) if self.dictionary is None else _indices(payload))]
-        encoding = Encoding.PLAIN if self.dictionary is None else Encoding.RLE_DICTIONARY
-        head = struct(i32(1, many), i32(2, encoding), i32(3, Encoding.RLE), i32(4, Encoding.RLE))
-        return _page(_DATA_PAGE, nested(5, head), body, self.codec, many)
-
-    def _plain(self, payload: Values) -> list[Part]:
-        stored = _PLAIN.get(self.column.dtype)
-        return [_flat(payload if stored is None else stored(payload))]
+        values = rows * self._per_row
+        body = self._body(payload)
+        if self._is_list:
+            body = [list_levels(rows, self._per_row), *body]
+        return _page(_DATA_PAGE, _data_head(values, self._encoding), body, self.codec, values)
 
 
 def most_rows(column: Column, target_bytes: int) -> int:
@@ -148,10 +142,8 @@ def most_rows(column: Column, target_bytes: int) -> int:
     """
     row_bytes = -(-row_bits(column) // 8)
     if row_bytes > MOST_PAGE_BYTES or values_per_row(column) > MOST_PAGE_VALUES:
-        what = (
-            f"column {column.name!r}: a row of {row_bytes} bytes in {values_per_row(column)} values does not fit into "
-        )
-        what += f"a Parquet page, which holds {MOST_PAGE_BYTES} bytes and {MOST_PAGE_VALUES} values; use a smaller size"
+        what = f"column {column.name!r}: a row of {row_bytes} bytes in {values_per_row(column)} values does not fit"
+        what += f" into a Parquet page of {MOST_PAGE_BYTES} bytes and {MOST_PAGE_VALUES} values; use a smaller size"
         raise ConfigError([Issue("dataset.parquet.columns", what)])
     return max(1, min(target_bytes * 8 // max(1, row_bits(column)), MOST_PAGE_VALUES // values_per_row(column)))
 
@@ -172,37 +164,42 @@ def _page(kind: int, head: Field, body: Sequence[Part], codec: Codec, values: in
     return Page((header, *stored), stored_bytes + len(header), plain_bytes + len(header), values)
 
 
+@lru_cache(maxsize=256)
+def _data_head(values: int, encoding: Encoding) -> Field:
+    return nested(5, struct(i32(1, values), i32(2, encoding), i32(3, Encoding.RLE), i32(4, Encoding.RLE)))
+
+
 def _dictionary_page(column: Column, codec: Codec) -> Page:
     kind = np.int8 if column.dtype is ColumnType.INT8 else np.uint8
     values = np.arange(256, dtype=np.uint8).view(kind)
     head = struct(i32(1, len(values)), i32(2, Encoding.PLAIN))
-    return _page(_DICTIONARY_PAGE, nested(7, head), [_flat(_widened(values))], codec, 0)
+    return _page(_DICTIONARY_PAGE, nested(7, head), _widened(values), codec, 0)
+
+
+def _as_it_is(payload: Values) -> list[Part]:
+    return [payload.reshape(-1).view(np.uint8).data]
+
+
+def _widened(payload: Values) -> list[Part]:
+    return _as_it_is(payload.astype("<i4"))
+
+
+def _with_lengths(payload: Values) -> list[Part]:
+    rows, octets = payload.shape
+    out = np.empty((rows, 4 + octets), np.uint8)
+    out[:, :4] = np.frombuffer(octets.to_bytes(4, "little"), np.uint8)
+    out[:, 4:] = payload
+    return _as_it_is(out)
 
 
 def _indices(payload: Values) -> list[Part]:
     """Return one run of bit-packed indices of 8 bits, which are the values' bytes, in whole groups of eight."""
     filling = bytes(-len(payload) % 8)
-    run: list[Part] = [bytes([8]) + packed_head(len(payload)), _flat(payload)]
+    run: list[Part] = [bytes([8]) + packed_head(len(payload)), *_as_it_is(payload)]
     return [*run, filling] if filling else run
 
 
-def _flat(values: Values) -> memoryview:
-    return values.reshape(-1).view(np.uint8).data
-
-
-def _widened(payload: Values) -> Values:
-    return payload.astype("<i4")
-
-
-def _with_lengths(payload: Values) -> Values:
-    rows, octets = payload.shape
-    out = np.empty((rows, 4 + octets), np.uint8)
-    out[:, :4] = np.frombuffer(octets.to_bytes(4, "little"), np.uint8)
-    out[:, 4:] = payload
-    return out
-
-
-_PLAIN: Mapping[ColumnType, Callable[[Values], Values]] = {
+_PLAIN: Mapping[ColumnType, Callable[[Values], list[Part]]] = {
     **dict.fromkeys((*OCTETS, ColumnType.INT16, ColumnType.UINT16), _widened),
     **dict.fromkeys(TEXTS, _with_lengths),
 }

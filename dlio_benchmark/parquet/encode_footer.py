@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from dlio_benchmark import __version__
 from dlio_benchmark.config.model import Column
-from dlio_benchmark.parquet.encode import ChunkEncoder, Page
+from dlio_benchmark.parquet.encode import ChunkEncoder, Encoding, Page
 from dlio_benchmark.parquet.encode_schema import ELEMENTS, arrow_schema, leaf_path, schema_elements
-from dlio_benchmark.parquet.thrift import Wire, i32, i64, listed, nested, octets, struct, text, zigzag
+from dlio_benchmark.parquet.thrift import Field, Wire, i32, i64, listed, nested, octets, struct, text, zigzag
 
 MAGIC = b"PAR1"
 ARROW_SCHEMA = "ARROW:schema"
@@ -41,20 +42,29 @@ class ChunkWritten:
 
     def encoded(self) -> bytes:
         """Return the footer's entry of the chunk."""
-        column, codec = self.encoder.column, self.encoder.codec
         dictionary = [i64(11, self.offset)] if self.data_offset else []
         described = struct(
-            i32(1, ELEMENTS[column.dtype].type),
-            listed(2, Wire.I32, [zigzag(encoding) for encoding in self.encoder.encodings]),
-            listed(3, Wire.BINARY, [octets(name) for name in leaf_path(column)]),
-            i32(4, codec.number),
+            *_same_in_all_groups(self.encoder.column, self.encoder.codec.number, self.encoder.encodings),
             i64(5, self.values),
             i64(6, self.plain_bytes),
             i64(7, self.stored_bytes),
             i64(9, self.data_offset or self.offset),
             *dictionary,
         )
-        return struct(i64(2, 0), nested(3, described))
+        return struct(_NO_OFFSET, nested(3, described))
+
+
+@lru_cache(maxsize=1024)
+def _same_in_all_groups(column: Column, codec: int, encodings: tuple[Encoding, ...]) -> tuple[Field, ...]:
+    return (
+        i32(1, ELEMENTS[column.dtype].type),
+        listed(2, Wire.I32, [zigzag(encoding) for encoding in encodings]),
+        listed(3, Wire.BINARY, [octets(name) for name in leaf_path(column)]),
+        i32(4, codec),
+    )
+
+
+_NO_OFFSET = i64(2, 0)
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ def varint(number: int) -> bytes:
 
 def zigzag(number: int) -> bytes:
     """Return a signed number of up to 64 bits, small absolute values in few bytes."""
-    return varint((number << 1 ^ number >> 63) & 0xFFFFFFFFFFFFFFFF)
+    return varint(number << 1 if number >= 0 else ~(number << 1))
 
 
 def octets(value: str | bytes) -> bytes:
@@ -62,12 +62,12 @@ def i8(number: int, value: int) -> Field:
 
 def i32(number: int, value: int) -> Field:
     """Return a field that holds a signed 32-bit number."""
-    return Field(number, Wire.I32, zigzag(value))
+    return Field(number, _I32, zigzag(value))
 
 
 def i64(number: int, value: int) -> Field:
     """Return a field that holds a signed 64-bit number."""
-    return Field(number, Wire.I64, zigzag(value))
+    return Field(number, _I64, zigzag(value))
 
 
 def boolean(number: int, value: bool) -> Field:
@@ -82,7 +82,7 @@ def text(number: int, value: str | bytes) -> Field:
 
 def nested(number: int, body: bytes) -> Field:
     """Return a field that holds a struct, given its bytes."""
-    return Field(number, Wire.STRUCT, body)
+    return Field(number, _STRUCT, body)
 
 
 def listed(number: int, wire: Wire, bodies: Sequence[bytes]) -> Field:
@@ -105,5 +105,6 @@ def struct(*fields: Field) -> bytes:
     return bytes(out)
 
 
+_I32, _I64, _STRUCT = int(Wire.I32), int(Wire.I64), int(Wire.STRUCT)
 _ONE_BYTE = tuple(bytes([number]) for number in range(0x80))
 _HEADS = tuple(bytes([head]) for head in range(0x100))
