@@ -1,0 +1,125 @@
+"""Column chunks decoded by pyarrow from bytes that are in memory already.
+
+pyarrow sees a file that consists of the fetched chunks only: each of its reads must be one of them.  So nothing
+is read twice or on the side, the bytes are counted where they were fetched, and no file is ever mapped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dlio_benchmark.batch import Values
+from dlio_benchmark.errors import SchemaMismatchError
+from dlio_benchmark.schema import is_any_list
+
+_OFFSET_LIMIT_BYTES = 1 << 31
+
+
+class _Chunks:
+    """A file object that has only the bytes of ``chunks``, by the offset at which each starts."""
+
+    closed = False
+
+    def __init__(self, size: int) -> None:
+        self.size, self.at = size, 0
+        self.chunks: Mapping[int, memoryview] = {}
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        return self.at
+
+    def read(self, count: int) -> memoryview:
+        chunk = self.chunks.get(self.at)
+        if chunk is None or len(chunk) < count:
+            msg = f"{count} bytes at {self.at} are not part of the wanted column chunks"
+            raise OSError(msg)
+        self.at += count
+        return chunk[:count]
+
+    def close(self) -> None:
+        pass
+
+
+class ArrowDecoder:
+    """Decodes row groups of one file with pyarrow; one thread at a time."""
+
+    def __init__(self, metadata: pq.FileMetaData, file_bytes: int) -> None:
+        self._chunks = _Chunks(file_bytes)
+        self._file = pq.ParquetFile(self._chunks, metadata=metadata, pre_buffer=False)
+
+    def read(self, group: int, leaves: Sequence[int], chunks: Mapping[int, memoryview]) -> pa.Table:
+        """Return the columns of row group ``group`` that have ``leaves``, whose bytes are ``chunks`` by file offset."""
+        self._chunks.chunks = chunks
+        try:
+            return self._file.reader.read_row_group(group, column_indices=list(leaves), use_threads=False)
+        finally:
+            self._chunks.chunks = {}
+
+
+def _in_one(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    kind = column.type
+    if pa.types.is_string(kind):
+        column = column.cast(pa.large_string())
+    elif pa.types.is_binary(kind):
+        column = column.cast(pa.large_binary())
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], kind)
+
+
+def _rows_of_lists(lists: pa.Array, size: int) -> Values:
+    """Return lists as an array of shape (rows, size), or as a fixed-size list array where something is null."""
+    if not pa.types.is_fixed_size_list(lists.type):
+        lengths = lists.value_lengths()
+        odd = next((n for n in lengths.unique().to_pylist() if n not in (size, None)), None)
+        if odd is not None:
+            msg = f"there is a list of {odd} values, but the column is configured with {size}"
+            raise SchemaMismatchError(msg)
+        lists = lists.cast(pa.list_(lists.type.value_field, size))
+    flat = lists.flatten()
+    if lists.null_count or flat.null_count:
+        return lists
+    return _numbers(flat).reshape(len(lists), size)
+
+
+def _numbers(array: pa.Array) -> np.ndarray[Any, Any]:
+    numbers: np.ndarray[Any, Any] = array.to_numpy(zero_copy_only=not pa.types.is_boolean(array.type))
+    return numbers
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def values_of(column: pa.ChunkedArray, target: pa.DataType) -> Values:
+    """Return a decoded column as values of Arrow type ``target``: NumPy for numbers without nulls and lists of them.
+
+    Raises:
+        SchemaMismatchError: if a list is not as long as ``target`` says.
+    """
+    array = _in_one(column)
+    if pa.types.is_fixed_size_list(target) and is_any_list(array.type) and _is_number(target.value_type):
+        return _rows_of_lists(array, target.list_size)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if array.type != target and array.nbytes < _OFFSET_LIMIT_BYTES:
+        array = array.cast(target)
+    return _numbers(array) if _is_number(array.type) and array.null_count == 0 else array

@@ -1,0 +1,93 @@
+"""The footer of a Parquet file: where it lies, what it says, and whether that can be true."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dlio_benchmark.errors import ParquetFileError
+from dlio_benchmark.parquet.decode import Chunk
+
+TAIL_BYTES = 8
+_MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
+_LONGEST_STRING = 100 << 20
+_MOST_ELEMENTS = 1 << 20
+_PLAUSIBLE_BYTES = 256 << 20
+_PLAUSIBLE_RATIO = 1032
+
+
+def footer_bytes(tail: memoryview, file_bytes: int) -> int:
+    """Return the length of the footer with its tail, from the last bytes of a file of ``file_bytes`` bytes.
+
+    Raises:
+        ParquetFileError: if this is not the end of a Parquet file.
+    """
+    ending = bytes(tail[-4:])
+    if file_bytes < TAIL_BYTES + 4 or ending != _MAGIC:
+        known = "its footer is encrypted" if ending == _ENCRYPTED else f"it ends with {ending!r}"
+        msg = f"not a Parquet file: {known}, has {file_bytes} bytes, and should end with {_MAGIC!r}"
+        raise ParquetFileError(msg)
+    length = int.from_bytes(tail[-8:-4], "little") + TAIL_BYTES
+    if length > file_bytes - 4:
+        msg = f"the footer cannot have {length} bytes in a file of {file_bytes}; the file is damaged or cut off"
+        raise ParquetFileError(msg)
+    return length
+
+
+class Footer:
+    """A parsed footer whose row groups have been checked for rows; chunks are checked when they are asked for."""
+
+    __slots__ = ("_end", "group_rows", "metadata", "schema")
+
+    def __init__(self, footer: memoryview, file_bytes: int) -> None:
+        """Parse ``footer``, the last bytes of the file; ParquetFileError if it is damaged."""
+        try:
+            parsed = pq.ParquetFile(
+                pa.BufferReader(pa.py_buffer(footer)),
+                thrift_string_size_limit=_LONGEST_STRING,
+                thrift_container_size_limit=_MOST_ELEMENTS,
+            )
+            self.metadata: pq.FileMetaData = parsed.metadata
+            self.schema: pa.Schema = parsed.schema_arrow
+            groups = [self.metadata.row_group(group) for group in range(self.metadata.num_row_groups)]
+            self.group_rows: tuple[int, ...] = tuple(group.num_rows for group in groups)
+        except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
+            msg = f"the footer is damaged: {error}"
+            raise ParquetFileError(msg) from error
+        rows = self.metadata.num_rows
+        if min(self.group_rows, default=0) < 0 or sum(self.group_rows) != rows:
+            msg = f"the footer says {rows} rows, but its row groups have {sum(self.group_rows)}"
+            raise ParquetFileError(msg)
+        self._end = file_bytes - len(footer)
+
+    def chunks(self, group: int, leaves: tuple[int, ...]) -> list[Chunk]:
+        """Return the chunks of ``leaves`` in row group ``group``.
+
+        Raises:
+            ParquetFileError: if one lies outside the data part of the file, or has no plausible size.
+        """
+        row_group, rows = self.metadata.row_group(group), self.group_rows[group]
+        found = []
+        for leaf in leaves:
+            column = row_group.column(leaf)
+            start, first = column.data_page_offset, column.dictionary_page_offset
+            if first and 0 < first < start:
+                start = first
+            stored, values = column.total_compressed_size, column.num_values
+            decoded = column.total_uncompressed_size
+            if start < 4 or stored < 0 or start + stored > self._end or values < 0 or decoded < 0:
+                where = f"row group {group}, column {column.path_in_schema!r}"
+                what = f"{stored} bytes at {start}, {values} values; the data end at {self._end}"
+                msg = f"{where}: the footer places it at impossible bytes: {what}"
+                raise ParquetFileError(msg)
+            found.append(Chunk(leaf, start, stored, rows, values, column.compression, decoded))
+        return found
+
+    def name(self, leaf: int) -> str:
+        """Return the dotted path of a leaf."""
+        return str(self.metadata.schema.column(leaf).path)
+
+
+def is_plausible(decoded_bytes: int, stored_bytes: int) -> bool:
+    """Return whether so few stored bytes may hold so many decoded ones; small blocks always may."""
+    return decoded_bytes <= max(_PLAUSIBLE_BYTES, stored_bytes * _PLAUSIBLE_RATIO)

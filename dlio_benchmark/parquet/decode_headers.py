@@ -1,0 +1,253 @@
+"""Page headers of Parquet: Thrift's compact protocol, read from bytes that nobody vouches for.
+
+A header says what page follows and how long it is.  Nearly all headers have one of three shapes, so a regular
+expression reads those in one call; a plain walk over the fields reads all others, and is the rule that the
+expressions have to agree with.  No byte outside the given range is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+from dlio_benchmark.errors import ParquetFileError
+
+DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
+PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY = 0, 2, 3, 8
+
+_LONGEST_HEADER = 1 << 20
+_DEEPEST_STRUCT = 8
+_STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 12
+_INTEGERS = {4: 16, 5: 32, 6: 64}
+
+_Fields: TypeAlias = "dict[int, int | _Fields | None]"
+
+
+class PageError(ParquetFileError):
+    """Bytes of a column chunk are not what the format says; ``at`` is their position in the buffer."""
+
+    def __init__(self, at: int, what: str) -> None:
+        super().__init__(what)
+        self.at = at
+
+
+class PageHeader(NamedTuple):
+    """What a page header says: sizes in bytes, ``body`` the position after it, None where there is no such field."""
+
+    kind: int
+    body: int
+    decoded: int
+    stored: int
+    crc: int | None
+    values: int
+    encoding: int
+    def_encoding: int = RLE
+    rep_encoding: int = RLE
+    nulls: int | None = None
+    rows: int | None = None
+    def_bytes: int = 0
+    rep_bytes: int = 0
+    compressed: bool = True
+
+
+_I32 = rb"\x15([\x80-\xff]{0,4}[\x00-\x7f])"
+_STATISTIC = (
+    rb"(?:[\x18\x28\x38\x48\x58\x68](?:\x00|\x01.|\x02.{2}|\x04.{4}|\x08.{8})"
+    rb"|[\x16\x26\x36][\x80-\xff]{0,9}[\x00-\x7f]|[\x11\x12\x21\x22])"
+)
+_STATISTICS = rb"(?:\x1c" + _STATISTIC + rb"*\x00)?"
+
+
+def _shape(kind: bytes, struct_after_crc: bytes, struct_alone: bytes, fields: bytes) -> re.Pattern[bytes]:
+    crc = rb"(?:" + _I32 + struct_after_crc + rb"|" + struct_alone + rb")"
+    return re.compile(rb"\x15" + kind + _I32 * 2 + crc + fields + rb"\x00\x00", re.DOTALL)
+
+
+_match_data = _shape(rb"\x00", rb"\x1c", rb"\x2c", _I32 * 4 + _STATISTICS).match
+_match_dictionary = _shape(rb"\x04", rb"\x3c", rb"\x4c", _I32 * 2 + rb"[\x11\x12]?").match
+_match_data_v2 = _shape(rb"\x06", rb"\x4c", rb"\x5c", _I32 * 6 + rb"([\x11\x12])" + _STATISTICS).match
+
+
+def _decoded(varint: bytes) -> int:
+    """Return the 32-bit number that a varint in zigzag form stands for; ValueError if it needs more bits."""
+    bits = 0
+    for place, byte in enumerate(varint):
+        bits |= (byte & 0x7F) << 7 * place
+    if bits >> 32:
+        raise ValueError(varint)
+    return (bits >> 1) ^ -(bits & 1)
+
+
+_number = lru_cache(maxsize=4096)(_decoded)
+
+
+def _checksum(varint: bytes | None) -> int | None:
+    return None if varint is None else _decoded(varint)
+
+
+def _matched(buffer: memoryview, at: int, stop: int) -> PageHeader | None:
+    """Return the header at ``at`` if it has one of the common shapes."""
+    if found := _match_data(buffer, at, stop):
+        decoded, stored, crc, values, encoding, def_encoding, rep_encoding = found.groups()
+        return PageHeader(
+            DATA_PAGE,
+            found.end(),
+            _number(decoded),
+            _number(stored),
+            _checksum(crc),
+            _number(values),
+            _number(encoding),
+            _number(def_encoding),
+            _number(rep_encoding),
+        )
+    if found := _match_dictionary(buffer, at, stop):
+        decoded, stored, crc, values, encoding = found.groups()
+        sizes = (_number(decoded), _number(stored), _checksum(crc), _number(values), _number(encoding))
+        return PageHeader(DICTIONARY_PAGE, found.end(), *sizes)
+    if found := _match_data_v2(buffer, at, stop):
+        decoded, stored, crc, *counts, compressed = found.groups()
+        values, nulls, rows, encoding, def_bytes, rep_bytes = map(_number, counts)
+        return PageHeader(
+            DATA_PAGE_V2,
+            found.end(),
+            _number(decoded),
+            _number(stored),
+            _checksum(crc),
+            values,
+            encoding,
+            nulls=nulls,
+            rows=rows,
+            def_bytes=def_bytes,
+            rep_bytes=rep_bytes,
+            compressed=compressed == b"\x11",
+        )
+    return None
+
+
+class _Walk:
+    """A walk over Thrift fields that keeps integers, booleans and structs, and steps over all else."""
+
+    __slots__ = ("at", "buffer", "start", "stop")
+
+    def __init__(self, buffer: memoryview, start: int, stop: int) -> None:
+        self.buffer, self.start, self.at, self.stop = buffer, start, start, stop
+
+    def wrong(self, what: str) -> PageError:
+        return PageError(self.start, f"page header: {what}")
+
+    def skip(self, count: int) -> None:
+        if count > self.stop - self.at:
+            raise self.wrong("it ends in the middle of a field")
+        self.at += count
+
+    def byte(self) -> int:
+        self.skip(1)
+        return self.buffer[self.at - 1]
+
+    def varint(self, most_bits: int) -> int:
+        bits = place = 0
+        while True:
+            byte = self.byte()
+            bits |= (byte & 0x7F) << place
+            place += 7
+            if byte < 0x80:
+                break
+            if place >= 70:
+                raise self.wrong("a number does not end")
+        if bits >> most_bits:
+            raise self.wrong(f"a number has more than {most_bits} bits")
+        return bits
+
+    def integer(self, bits: int) -> int:
+        number = self.varint(bits)
+        return (number >> 1) ^ -(number & 1)
+
+    def struct(self, depth: int = 0) -> _Fields:
+        """Return the fields of the struct at the cursor by id."""
+        if depth > _DEEPEST_STRUCT:
+            raise self.wrong("structs are nested too deep")
+        fields: _Fields = {}
+        field = 0
+        while head := self.byte():
+            field = field + (head >> 4) if head >> 4 else self.integer(16)
+            fields[field] = bool(2 - (head & 15)) if head & 15 in (_TRUE, _FALSE) else self.value(head & 15, depth)
+        return fields
+
+    def value(self, kind: int, depth: int) -> int | _Fields | None:
+        """Return the integer or the struct at the cursor; step over a value of another type."""
+        if bits := _INTEGERS.get(kind):
+            return self.integer(bits)
+        if kind == _STRUCT:
+            return self.struct(depth + 1)
+        if kind == _BINARY:
+            self.skip(self.varint(32))
+        elif kind in (_TRUE, _FALSE, _BYTE):
+            self.skip(1)
+        elif kind == _DOUBLE:
+            self.skip(8)
+        elif kind in (_LIST, _SET):
+            self.elements(depth)
+        else:
+            raise self.wrong(f"there is no field type {kind} in it")
+        return None
+
+    def elements(self, depth: int) -> None:
+        head = self.byte()
+        count = self.varint(32) if head >> 4 == 15 else head >> 4
+        if count > self.stop - self.at:
+            raise self.wrong("a list is longer than the page")
+        for _ in range(count):
+            self.value(head & 15, depth + 1)
+
+
+_LAYOUTS: dict[int, tuple[int, dict[str, int]]] = {
+    DATA_PAGE: (5, {"values": 1, "encoding": 2, "def_encoding": 3, "rep_encoding": 4}),
+    DICTIONARY_PAGE: (7, {"values": 1, "encoding": 2}),
+    DATA_PAGE_V2: (8, {"values": 1, "nulls": 2, "rows": 3, "encoding": 4, "def_bytes": 5, "rep_bytes": 6}),
+}
+
+
+def _walked(buffer: memoryview, start: int, stop: int) -> PageHeader:
+    """Return the header at ``start``, whatever its shape."""
+    walk = _Walk(buffer, start, min(stop, start + _LONGEST_HEADER))
+    fields = walk.struct()
+
+    def need(within: _Fields, field: int, what: str) -> int:
+        number = within.get(field)
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise walk.wrong(f"it has no {what}")
+        return number
+
+    kind = need(fields, 1, "page type")
+    decoded, stored = need(fields, 2, "uncompressed size"), need(fields, 3, "compressed size")
+    crc = need(fields, 4, "checksum") if 4 in fields else None
+    if kind not in _LAYOUTS:
+        return PageHeader(kind, walk.at, decoded, stored, crc, 0, 0)
+    place, layout = _LAYOUTS[kind]
+    inner = fields.get(place)
+    if not isinstance(inner, dict):
+        raise walk.wrong("it has no part for its page type")
+    numbers = {name: need(inner, field, name) for name, field in layout.items()}
+    compressed = kind != DATA_PAGE_V2 or inner.get(7) is not False
+    return PageHeader(kind, walk.at, decoded, stored, crc, compressed=compressed, **numbers)
+
+
+def page_header(buffer: memoryview, start: int, stop: int) -> PageHeader:
+    """Return the page header at ``start`` of ``buffer``; the page itself lies inside ``start`` to ``stop``.
+
+    Raises:
+        PageError: if there is no whole header, if it contradicts itself, or if the page is longer than that.
+    """
+    try:
+        header = _matched(buffer, start, stop) or _walked(buffer, start, stop)
+    except ValueError as error:
+        if isinstance(error, PageError):
+            raise
+        raise PageError(start, "page header: a number has more than 32 bits") from None
+    if min(header.stored, header.decoded, header.values, header.def_bytes, header.rep_bytes) < 0:
+        raise PageError(start, "page header: a size or a count is negative")
+    if header.stored > stop - header.body:
+        found = f"a page of {header.stored} bytes where {stop - header.body} are left"
+        raise PageError(start, f"page header: {found}")
+    return header

@@ -1,0 +1,181 @@
+"""Which leaves of a file the wanted columns are, and how each is decoded; worked out once per schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dlio_benchmark.config.model import Column
+from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
+from dlio_benchmark.parquet.decode import Leaf
+from dlio_benchmark.parquet.decode_footer import Footer
+from dlio_benchmark.schema import arrow_type, compare
+
+_EXTENSION_KEY = b"ARROW:extension:name"
+
+_STORED: dict[pa.DataType, tuple[str, str | None]] = {
+    pa.bool_(): ("BOOLEAN", None),
+    pa.int8(): ("INT32", "<i4"),
+    pa.int16(): ("INT32", "<i4"),
+    pa.int32(): ("INT32", "<i4"),
+    pa.int64(): ("INT64", "<i8"),
+    pa.uint8(): ("INT32", "<i4"),
+    pa.uint16(): ("INT32", "<i4"),
+    pa.uint32(): ("INT32", "<u4"),
+    pa.uint64(): ("INT64", "<u8"),
+    pa.float16(): ("FIXED_LEN_BYTE_ARRAY", "<f2"),
+    pa.float32(): ("FLOAT", "<f4"),
+    pa.float64(): ("DOUBLE", "<f8"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A column to read: how to view it (None: it is to be decoded), and its Arrow type here.
+
+    ``leaves`` are its leaves in the file, ``places`` their places among all wanted leaves, and ``row_bytes`` is
+    the decoded size of a row, None where that depends on the values.
+    """
+
+    name: str
+    leaves: range
+    places: range
+    leaf: Leaf | None
+    kind: pa.DataType
+    row_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to read ``columns`` of all files whose schemas are ``schema`` and ``parquet_schema``.
+
+    ``row_bytes`` is the decoded size of a row without the columns of the leaves ``varying``.
+    """
+
+    columns: Sequence[Column] | None
+    schema: pa.Schema
+    parquet_schema: Any
+    wanted: tuple[Wanted, ...]
+    leaves: tuple[int, ...]
+    varying: frozenset[int]
+    row_bytes: int
+
+    def fits(self, footer: Footer, columns: Sequence[Column] | None) -> bool:
+        """Return whether the plan holds for ``columns`` of another file."""
+        return bool(
+            self.columns == columns
+            and self.parquet_schema.equals(footer.metadata.schema)
+            and self.schema.equals(footer.schema, check_metadata=True)
+        )
+
+    def decoded_bytes(self, footer: Footer, group: int) -> int:
+        """Return about how many bytes the wanted columns of a row group decode to."""
+        fixed: int = footer.group_rows[group] * self.row_bytes
+        if not self.varying:
+            return fixed
+        row_group = footer.metadata.row_group(group)
+        varying: int = sum(row_group.column(leaf).total_uncompressed_size for leaf in self.varying)
+        return fixed + varying
+
+
+def _leaf_count(kind: pa.DataType) -> int:
+    if isinstance(kind, pa.BaseExtensionType):
+        return _leaf_count(kind.storage_type)
+    if pa.types.is_dictionary(kind) or not pa.types.is_nested(kind):
+        return 1
+    if pa.types.is_map(kind):
+        return _leaf_count(kind.key_type) + _leaf_count(kind.item_type)
+    return sum(_leaf_count(kind.field(place).type) for place in range(kind.num_fields))
+
+
+def _has_extension(field: pa.Field) -> bool:
+    kind = field.type
+    if isinstance(kind, pa.BaseExtensionType) or _EXTENSION_KEY in (field.metadata or {}):
+        return True
+    if pa.types.is_dictionary(kind) or not pa.types.is_nested(kind):
+        return False
+    return any(_has_extension(kind.field(place)) for place in range(kind.num_fields))
+
+
+def _leaf(kind: pa.DataType, leaves: Sequence[Any]) -> Leaf | None:
+    """Return how a column of Arrow type ``kind`` is viewed, or None if its type is none of fixed width."""
+    size = kind.list_size if pa.types.is_fixed_size_list(kind) else 0
+    element = kind.value_type if size else kind
+    if element not in _STORED or len(leaves) != 1:
+        return None
+    column = leaves[0]
+    physical, stored = _STORED[element]
+    if column.physical_type != physical or column.max_repetition_level != (1 if size else 0):
+        return None
+    if physical == "FIXED_LEN_BYTE_ARRAY" and column.length != 2:
+        return None
+    dtype = np.dtype(element.to_pandas_dtype())
+    return Leaf(
+        np.dtype(stored) if stored else None, dtype, size, column.max_definition_level, column.max_repetition_level
+    )
+
+
+def _row_bytes(kind: pa.DataType) -> int | None:
+    if pa.types.is_fixed_size_list(kind):
+        width = _row_bytes(kind.value_type)
+        return None if width is None else width * int(kind.list_size)
+    if kind in _STORED:
+        element: int = np.dtype(kind.to_pandas_dtype()).itemsize
+        return element
+    return None
+
+
+def _target(kind: pa.DataType, column: Column | None) -> pa.DataType:
+    """Return the type that values are given in: the configured one, except for a list of any size."""
+    if column is not None and column.size:
+        return arrow_type(column)
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _chosen(footer: Footer, columns: Sequence[Column] | None, path: str) -> list[tuple[int, Column | None]]:
+    """Return the places of the wanted columns in the file's schema, after comparing both."""
+    schema = footer.schema
+    if columns is not None:
+        compare(columns, schema, path)
+        return [(schema.get_field_index(column.name), column) for column in columns]
+    if len(set(schema.names)) != len(schema.names):
+        raise SchemaMismatchError("several columns have the same name; configure the columns to read")
+    return [(place, None) for place in range(len(schema))]
+
+
+def plan(footer: Footer, columns: Sequence[Column] | None, path: str) -> Plan:
+    """Return how to read ``columns``, or all columns if None, of the file at ``path``.
+
+    Raises:
+        SchemaMismatchError: if the file's columns differ from ``columns``.
+        ParquetFileError: if a wanted column has an extension type, or the footer's two schemas differ.
+    """
+    schema, parquet_schema = footer.schema, footer.metadata.schema
+    stops = list(accumulate((_leaf_count(field.type) for field in schema), initial=0))
+    if stops[-1] != footer.metadata.num_columns:
+        msg = f"the footer has {footer.metadata.num_columns} leaves, but its Arrow schema {stops[-1]}"
+        raise ParquetFileError(msg)
+    chosen = _chosen(footer, columns, path)
+    leaves = tuple(leaf for place in sorted(place for place, _ in chosen) for leaf in range(*stops[place : place + 2]))
+
+    def wanted() -> Iterator[Wanted]:
+        for place, column in chosen:
+            field = schema.field(place)
+            if _has_extension(field):
+                msg = f"column {field.name!r} has the extension type {field.type}; such columns are not read"
+                raise ParquetFileError(msg)
+            own = range(*stops[place : place + 2])
+            first = leaves.index(own[0]) if own else 0
+            kind = _target(field.type, column)
+            leaf = _leaf(kind, [parquet_schema.column(number) for number in own])
+            yield Wanted(field.name, own, range(first, first + len(own)), leaf, kind, _row_bytes(kind))
+
+    found = tuple(wanted())
+    varying = frozenset(leaf for column in found if column.row_bytes is None for leaf in column.leaves)
+    row_bytes = sum(column.row_bytes or 0 for column in found)
+    return Plan(columns, schema, parquet_schema, found, leaves, varying, row_bytes)
