@@ -17,9 +17,9 @@ from dlio_benchmark.errors import ConfigError, Issue, UsageError, listed
 PREFIX = "++workload."
 REDACTED = "***"
 
-_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
+_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*", re.ASCII)
 _SECRET_KEY = re.compile(r"secret|token|password|access_key", re.IGNORECASE)
-_BARE = re.compile(r"[A-Za-z_/][\w/.:-]*")
+_BARE = re.compile(r"[A-Za-z_/][\w/.:-]*", re.ASCII)
 _WORDS_WITH_MEANING = {"null", "true", "false", "inf", "nan"}
 _STRUCTURE = ("[", "{", "'", '"')
 
@@ -117,7 +117,7 @@ def quoted(text: str) -> str:
 
 
 def literal(value: Any) -> str:
-    """Return the text from which Hydra's grammar reads ``value``."""
+    """Return the text from which Hydra's grammar reads ``value``; keys of mappings must be plain names."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -125,7 +125,7 @@ def literal(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{literal(str(key))}:{literal(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(literal(item) for item in value) + "]"
     text = str(value)

@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from dlio_benchmark.errors import ConfigError, UsageError
 from dlio_benchmark.mlpstorage.parameters import Override, flatten, literal, merged, parse_params
 
+names = st.from_regex(r"[a-z_]{1,6}", fullmatch=True)
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
 numbers = st.integers() | st.floats(allow_nan=False)
 scalars = st.none() | st.booleans() | numbers | words
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words.filter(bool), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=6,
 )
-names = st.from_regex(r"[a-z_]{1,6}", fullmatch=True)
+
 keys = st.lists(names, min_size=1, max_size=3).map(".".join)
 
 

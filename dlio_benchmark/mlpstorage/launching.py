@@ -1,0 +1,48 @@
+"""The line that launches the engine: which programs, which workload, which overrides.
+
+Everything is a list of words from end to end; no shell ever reads it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dlio_benchmark.mlpstorage.models import CONFIG_DIR
+from dlio_benchmark.mlpstorage.parameters import Override, literal
+
+ENGINE = "dlio_benchmark"
+_LAUNCHER_VARIABLE = {"mpirun": "MPI_RUN_BIN", "mpiexec": "MPI_EXEC_BIN"}
+
+
+def find_engine(folder: str | None) -> str | None:
+    """Return the engine's path: in ``folder`` if given, else beside this interpreter, else on PATH."""
+    if folder is not None:
+        return shutil.which(ENGINE, path=folder)
+    return shutil.which(ENGINE, path=str(Path(sys.executable).parent)) or shutil.which(ENGINE)
+
+
+def find_launcher(name: str, environment: Mapping[str, str]) -> str | None:
+    """Return the launcher's path: as the environment names it, else beside this interpreter, else on PATH."""
+    named = environment.get(_LAUNCHER_VARIABLE[name])
+    if named:
+        return shutil.which(named)
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+
+
+def engine_words(
+    engine: str, workload: str, leaf: Path, overrides: Sequence[Override], *, data_folder: Path | None
+) -> list[str]:
+    """Return the engine's program and arguments, in the order that the engine's other users keep."""
+    words = [
+        engine,
+        f"workload={workload}",
+        f"++hydra.run.dir={literal(str(leaf))}",
+        "++hydra.output_subdir=dlio_config",
+        *(override.argument for override in overrides),
+    ]
+    if data_folder is not None:
+        words.append(Override.of("dataset.data_folder", str(data_folder)).argument)
+    return [*words, f"--config-dir={CONFIG_DIR}"]

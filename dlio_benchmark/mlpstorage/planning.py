@@ -1,0 +1,180 @@
+"""What a command would do: the effective workload, the overrides that make it, and the verdict on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlio_benchmark import launch
+from dlio_benchmark.errors import ConfigError, DataMissingError, UsageError, listed
+from dlio_benchmark.mlpstorage import launching, manifest, rules
+from dlio_benchmark.mlpstorage.models import load_workload
+from dlio_benchmark.mlpstorage.parameters import Override, merged
+from dlio_benchmark.mlpstorage.placement import place
+from dlio_benchmark.mlpstorage.request import Training
+from dlio_benchmark.mlpstorage.sizing import memory_bytes
+
+_LOCAL_NAMES = frozenset({"127.0.0.1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A command with everything decided that can be before it runs."""
+
+    request: Training
+    base: dict[str, Any]
+    overrides: tuple[Override, ...]
+    judged: tuple[Override, ...]
+    manifest: manifest.Manifest | None
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        """The workload with all overrides folded in."""
+        return merged(self.base, self.overrides)
+
+    @property
+    def taken_over(self) -> tuple[Override, ...]:
+        """The overrides that come from the data set and not from the user."""
+        given = {override.key for override in self.request.overrides}
+        return tuple(override for override in self.overrides if override.key not in given)
+
+    def findings(self) -> tuple[rules.Finding, ...]:
+        """Return what the rules say about the command."""
+        request = self.request
+        gib = request.client_gib
+        return rules.judge(
+            rules.Subject(
+                command=request.command,
+                model=request.model,
+                workload=self.effective,
+                overridden={override.key: override.value for override in self.judged if not override.secret},
+                accelerators=request.processes,
+                memory_bytes=None if gib is None else memory_bytes(gib, request.client_hosts),
+            )
+        )
+
+
+def prepare(request: Training) -> Plan:
+    """Return the plan of ``request``; a run takes over what the generated data set has else than its workload.
+
+    Raises:
+        ConfigError: if the request contradicts the data set, or generates over another one.
+    """
+    base = load_workload(request.workload)
+    folder = request.data_folder
+    found = manifest.read(folder) if folder is not None and request.command != "datasize" else None
+    if found is None or request.command == "datagen":
+        if found is not None:
+            _refuse_other_data(found, request, merged(base, request.overrides)["dataset"])
+        return Plan(request, base, request.overrides, request.overrides, found)
+    taken = (
+        *manifest.taken_over(found, request.model, base["dataset"], request.overrides),
+        *manifest.generated_count(found, request.overrides),
+    )
+    users = tuple(override for override in taken if override.key in found.overrides)
+    return Plan(request, base, (*taken, *request.overrides), (*users, *request.overrides), found)
+
+
+def _refuse_other_data(found: manifest.Manifest, request: Training, dataset: dict[str, Any]) -> None:
+    issues = manifest.differences(found, request.model, dataset)
+    if issues:
+        headline = (
+            f"{found.path.parent} already holds another data set ({found.path.name});"
+            " choose another --data-dir or remove it"
+        )
+        raise ConfigError(issues, headline)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs of a launch: the engine, and the launcher unless one process runs by itself."""
+
+    engine: str
+    launcher: launch.Launcher | None
+
+
+def find_tools(request: Training, environment: dict[str, str]) -> tuple[Tools, list[str]]:
+    """Return the programs for ``request`` and, as sentences, those that are missing."""
+    problems: list[str] = []
+    engine = launching.find_engine(request.args.dlio_bin_path)
+    if engine is None:
+        where = request.args.dlio_bin_path or "beside this program or on PATH"
+        problems.append(f"the engine '{launching.ENGINE}' is not found ({where}); give its folder by --dlio-bin-path")
+    launcher = None
+    if request.args.exec_type == "mpi":
+        program = launching.find_launcher(request.args.mpi_bin, environment)
+        if program is not None:
+            launcher = launch.launcher_at(program)
+        elif not _runs_alone(request):
+            problems.append(
+                f"the launcher '{request.args.mpi_bin}' is not found beside this program or on PATH;"
+                " install the extra 'mpi', or use one process on this host"
+            )
+    return Tools(engine or launching.ENGINE, launcher), problems
+
+
+def _runs_alone(request: Training) -> bool:
+    """Return whether the request is one process on this host, which needs no launcher."""
+    return request.processes == 1 and all(host.name in _LOCAL_NAMES for host in request.hosts)
+
+
+def check(request: Training, problems: Sequence[str]) -> None:
+    """Return if what ``request`` needs is there, given the ``problems`` with its programs.
+
+    With ``--skip-validation`` only the options are checked, not what they name.
+
+    Raises:
+        UsageError: if an option is missing.
+        DataMissingError: if a program or a folder is missing.
+    """
+    unsaid = [] if request.args.data_dir else ["--data-dir: required to find or create the data set"]
+    absent = [] if request.args.skip_validation else [*_folder_problems(request), *problems]
+    if unsaid:
+        raise UsageError(listed("the command cannot run", [*unsaid, *absent]))
+    if absent:
+        raise DataMissingError(listed("the command cannot run", absent))
+
+
+def _folder_problems(request: Training) -> list[str]:
+    """Return one sentence per folder that is missing or is no folder."""
+    args = request.args
+    wanted = [("--results-dir", args.results_dir, "parent"), ("--checkpoint-folder", _checkpoint(request), "parent")]
+    if request.command == "datagen":
+        wanted.append(("--data-dir", args.data_dir, "parent"))
+    elif request.data_folder is not None:
+        wanted.append(("--data-dir", str(request.data_folder), "data"))
+    return [
+        problem for option, path, kind in wanted if path and (problem := _problem(option, Path(path), kind)) is not None
+    ]
+
+
+def _checkpoint(request: Training) -> str | None:
+    return getattr(request.args, "checkpoint_folder", None)
+
+
+def _problem(option: str, path: Path, kind: str) -> str | None:
+    path = path.absolute()
+    if path.exists():
+        return None if path.is_dir() else f"{option}: '{path}' is not a folder"
+    if kind == "data":
+        return f"{option}: there is no data set in '{path}'; generate it first (mlpstorage training datagen)"
+    return None if path.parent.is_dir() else f"{option}: the parent folder of '{path}' does not exist"
+
+
+def command_words(plan: Plan, tools: Tools, leaf: Path) -> list[str]:
+    """Return the words that launch the engine for ``plan`` into ``leaf``.
+
+    Raises:
+        LaunchError: if the hosts have too few slots.
+    """
+    request = plan.request
+    folder = request.data_folder
+    engine = launching.engine_words(
+        tools.engine, request.workload, leaf, plan.overrides, data_folder=folder.absolute() if folder else None
+    )
+    if tools.launcher is None:
+        return engine
+    placement = place(request.hosts, request.processes)
+    return tools.launcher.command(request.processes, [*request.launcher_arguments, *engine], hosts=placement)
