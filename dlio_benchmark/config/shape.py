@@ -49,7 +49,8 @@ def with_defaults(tree: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[str
 
 def differences(found: Workload, wanted: Workload) -> list[Issue]:
     """Return what differs between the data that two workloads describe, by key; file counts are not compared."""
-    have, want = _effective(found), _effective(wanted)
+    evaluates = bool(wanted.dataset.num_files_eval)
+    have, want = _effective(found, evaluates), _effective(wanted, evaluates)
     return [
         Issue(path, f"the data set has {_shown(have.get(path))}, the configuration wants {_shown(want.get(path))}")
         for path in [*have, *(path for path in want if path not in have)]
@@ -69,13 +70,13 @@ def _at(workload: Workload, path: str) -> Any:
     return value
 
 
-def _effective(workload: Workload) -> dict[str, Any]:
+def _effective(workload: Workload, evaluates: bool) -> dict[str, Any]:
     shape, dataset = shape_of(workload), workload.dataset
     rows = max(1, dataset.num_samples_per_file)
     shape["dataset.parquet.row_group_size"] = min(dataset.parquet.row_group_size, rows)
     shape["dataset.num_subfolders_train"] = _subfolders(dataset.num_subfolders_train)
     shape["dataset.num_subfolders_eval"] = _subfolders(dataset.num_subfolders_eval)
-    if not dataset.num_files_eval:
+    if not evaluates:
         del shape["dataset.num_subfolders_eval"]
     if dataset.compression_level is None:
         shape["dataset.compression_level"] = DEFAULT_LEVELS.get(dataset.compression)

@@ -15,13 +15,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
 from dlio_benchmark import __version__
+from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.config.shape import CONTENT_VERSION, shape_of, with_defaults
+from dlio_benchmark.config.shape import CONTENT_VERSION, SPLIT_KEYS, shape_of, with_defaults
 from dlio_benchmark.errors import CannotCreateError, DataError, DlioError
 from dlio_benchmark.storage.base import Storage
 
@@ -75,7 +77,14 @@ class Manifest:
     @property
     def workload(self) -> Workload:
         """The configuration that shaped the data, everything else at its default."""
-        return decode(with_defaults({}, self.shape)).workload
+        counts = {SPLIT_KEYS[split]: self.count(split) for split in SPLIT_KEYS}
+        flow = {"workflow": {"train": False}}
+        return decode(with_defaults(with_defaults(flow, counts), self.shape)).workload
+
+    def count(self, split: DatasetType) -> int:
+        """Return the number of logical files of a split."""
+        mine = self.files.filter(pc.equal(pc.cast(self.files["split"], pa.string()), split.value))
+        return int(pc.max(mine["index"]).as_py()) + 1 if mine.num_rows else 0
 
     def entries(self) -> Iterator[FileEntry]:
         """Yield every file."""

@@ -72,9 +72,9 @@ class ParquetFiles:
             CannotCreateError: if it cannot be made or written; the message names the file, and the column if known.
             StorageError: if the storage fails.
         """
-        columns = self.columns if file.partition is None else self._without(file.partition[0])
+        columns = self.columns_of(file)
         shape = shape_of(columns, file.rows, self.row_group_size, rows_at_once=self.rows_at_once)
-        rows = self._rows(file, columns)
+        rows = self.rows_of(file)
         maker = PageMaker(file.path, columns, rows, shape, codec=Codec(self.codec, self.level))
         footer = FooterBuilder(columns, self.metadata)
         with storage.open_output(file.path) as out:
@@ -122,10 +122,15 @@ class ParquetFiles:
             if rows
         ]
 
-    def _rows(self, file: PlannedFile, columns: tuple[Column, ...]) -> list[Rows]:
+    def columns_of(self, file: PlannedFile) -> tuple[Column, ...]:
+        """Return the columns that stand in ``file``: all but the one that it is a partition by."""
+        return self.columns if file.partition is None else self._without(file.partition[0])
+
+    def rows_of(self, file: PlannedFile) -> list[Rows]:
+        """Return the values of each of the file's columns, which can be made again at any time."""
         series = [
             Series(self.seed, file.split, file.index, column, compressibility=self.compressibility)
-            for column in columns
+            for column in self.columns_of(file)
         ]
         if file.partition is None:
             return [*series]

@@ -20,7 +20,9 @@ Paths = Callable[[int], str]
 class Loader(Protocol):
     """Gives the batches of a plan; one epoch at a time."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The loader in a word, as results carry it."""
 
     def batches(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Batch]:
         """Yield ``len(plan)`` batches in the order of the plan, and count into ``tally`` what was read for them.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dlio_benchmark.clock import Clock
-from dlio_benchmark.common.enumerations import DataLoaderType, FormatType, ReadMode, Shuffle
+from dlio_benchmark.common.enumerations import DataLoaderType, DatasetType, FormatType, ReadMode, Shuffle
 from dlio_benchmark.config.columns import file_columns, wanted_columns
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.config.shape import CONTENT_VERSION
@@ -26,6 +26,22 @@ from dlio_benchmark.storage.base import Storage
 _MOST_THREADS = 8
 
 
+def files_of(workload: Workload, split: DatasetType, index: int, threads: int = 0) -> ParquetFiles:
+    """Return what writes file ``index`` of a split, and makes its values again."""
+    dataset = workload.dataset
+    return ParquetFiles(
+        columns=file_columns(dataset, split, index),
+        codec=dataset.compression,
+        level=dataset.compression_level,
+        row_group_size=dataset.parquet.row_group_size,
+        rows_at_once=dataset.parquet.generation_batch_size,
+        seed=dataset.seed,
+        compressibility=dataset.parquet.compressibility,
+        metadata={"dlio.content": str(CONTENT_VERSION), "dlio.file": f"{split}/{index}"},
+        threads=threads,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ParquetWriter:
     """Writes the Parquet files of a workload; files may differ in their columns."""
@@ -35,18 +51,7 @@ class ParquetWriter:
     on_bytes: Callable[[int], None]
 
     def _files(self, file: PlannedFile) -> ParquetFiles:
-        dataset = self.workload.dataset
-        return ParquetFiles(
-            columns=file_columns(dataset, file.split, file.index),
-            codec=dataset.compression,
-            level=dataset.compression_level,
-            row_group_size=dataset.parquet.row_group_size,
-            rows_at_once=dataset.parquet.generation_batch_size,
-            seed=dataset.seed,
-            compressibility=dataset.parquet.compressibility,
-            metadata={"dlio.content": str(CONTENT_VERSION), "dlio.file": f"{file.split}/{file.index}"},
-            threads=self.threads,
-        )
+        return files_of(self.workload, file.split, file.index, self.threads)
 
     def parts(self, file: PlannedFile) -> list[PlannedFile]:
         """Return the files that a logical file consists of."""

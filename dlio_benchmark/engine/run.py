@@ -1,0 +1,219 @@
+"""A whole run on one rank: settle what is to be read, generate, train, and prove it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dlio_benchmark.clock import Clock
+from dlio_benchmark.comm import Comm
+from dlio_benchmark.common.enumerations import DatasetType, FormatType
+from dlio_benchmark.config.columns import row_bytes, schema_columns
+from dlio_benchmark.config.decode import Decoded, decode
+from dlio_benchmark.config.model import Workload
+from dlio_benchmark.config.shape import with_defaults
+from dlio_benchmark.data_generator.manifest import Manifest, load
+from dlio_benchmark.data_loader.base import Loader
+from dlio_benchmark.engine.agree import on_root
+from dlio_benchmark.engine.dataset import SplitFiles, check_shape, split_files
+from dlio_benchmark.engine.generate import Generated, Progress, generate
+from dlio_benchmark.engine.parts import WRITERS, loader_of, reader_of, write_threads
+from dlio_benchmark.engine.train import Compute, Pass, run_pass
+from dlio_benchmark.errors import ConfigError, InvalidResultError, Issue
+from dlio_benchmark.metrics.events import Phase
+from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.plan.schedule import Scheduled, schedule, shuffling
+from dlio_benchmark.storage import cache
+from dlio_benchmark.storage.local import LocalStorage
+
+_SAMPLED_FILES = 64
+Tree = Mapping[str, Any]
+
+
+def data_root(tree: Tree) -> str:
+    """Return the folder of the data set that a workload's tree names; an absolute data_folder stands alone."""
+    storage, dataset = tree.get("storage") or {}, tree.get("dataset") or {}
+    return os.path.join(str(storage.get("storage_root", "./")), str(dataset.get("data_folder", "./data/")))
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A valid workload, the storage of its data set, and the manifest that it will read by."""
+
+    decoded: Decoded
+    storage: LocalStorage
+    manifest: Manifest | None
+
+    @property
+    def workload(self) -> Workload:
+        """The workload, with what the configuration left open taken from the manifest."""
+        return self.decoded.workload
+
+
+def settle(tree: Tree, comm: Comm, *, strict: bool = False, typed: frozenset[str] = frozenset()) -> Settled:
+    """Return what a run is about; keys that shape data and are not given come from the data set's manifest.
+
+    Raises:
+        ConfigError: if the configuration is not valid.
+        DataSetMismatchError: if a given key contradicts the data set.
+    """
+    decoded = decode(tree, strict=strict, typed=typed)
+    storage = LocalStorage(data_root(tree))
+    flow = decoded.workload.workflow
+    if decoded.workload.dataset.format is FormatType.SYNTHETIC or flow.generate_data or not flow.train:
+        return Settled(decoded, storage, None)
+    manifest = on_root(comm, "manifest", lambda: load(storage))
+    if manifest is None:
+        return Settled(decoded, storage, None)
+    decoded = decode(with_defaults(tree, manifest.shape), strict=strict, typed=typed)
+    on_root(comm, "data set against configuration", lambda: check_shape(manifest, decoded.workload, storage.root))
+    return Settled(decoded, storage, manifest)
+
+
+def generation(settled: Settled, comm: Comm, progress: Progress, on_bytes: Callable[[int], None]) -> Generated:
+    """Write the data set of a run."""
+    workload = settled.workload
+    writer = WRITERS[workload.dataset.format](workload, write_threads(workload, _ranks_here(comm)), on_bytes)
+    return generate(workload, settled.storage, comm, writer=writer, progress=progress)
+
+
+def _ranks_here(comm: Comm) -> int:
+    hosts = comm.hosts()
+    return hosts.count(hosts[comm.world.rank])
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who hears of the phases of a training run as they happen."""
+
+    planned: Callable[[Scheduled, EpochPlan], None]
+    step: Callable[[int], None]
+    ended: Callable[[Phase], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training run did on this rank."""
+
+    phases: tuple[Phase, ...]
+    record_bytes: float
+    loader: str
+    decode: str
+    notes: tuple[str, ...]
+
+
+def training(settled: Settled, comm: Comm, clock: Clock, told: Told) -> Trained:
+    """Make all passes of a run.
+
+    Raises:
+        DataMissingError: if files are missing.
+        ConfigError: if more steps are asked for than there are.
+        InvalidResultError: if a pass has no step.
+    """
+    workload = settled.workload
+    manifest = settled.manifest
+    if manifest is None and workload.dataset.format is not FormatType.SYNTHETIC:
+        manifest = on_root(comm, "manifest", lambda: load(settled.storage))
+        if manifest is not None:
+            known = manifest
+            on_root(comm, "data set", lambda: check_shape(known, workload, settled.storage.root))
+    reader = reader_of(workload, settled.storage, clock)
+    chosen = loader_of(workload, reader, clock=clock, rank=comm.world.rank, ranks_on_host=_ranks_here(comm))
+    try:
+        files = {
+            split: split_files(workload, split, manifest, storage=settled.storage, comm=comm, reader=reader)
+            for split in dict.fromkeys(one.split for one in schedule(workload))
+        }
+        job = _Training(settled, comm, clock, told, files, chosen.loader)
+        phases = job.phases()
+    finally:
+        chosen.loader.close()
+    notes = [note for one in files.values() for note in one.notes] + [chosen.note] * bool(chosen.note)
+    nominal = row_bytes(schema_columns(workload.dataset)) if workload.dataset.parquet.columns else 0
+    record = nominal or workload.dataset.record_length_bytes
+    return Trained(tuple(phases), record, chosen.loader.name, reader.decode, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    settled: Settled
+    comm: Comm
+    clock: Clock
+    told: Told
+    files: Mapping[DatasetType, SplitFiles]
+    loader: Loader
+
+    def phases(self) -> list[Phase]:
+        """Make every pass and return what happened."""
+        chance = self.comm.share(secrets.randbits(63), "chance of this run")
+        plans = [(one, self._plan(one, chance)) for one in schedule(self.settled.workload)]
+        for one, plan in plans:
+            self._check(one, plan)
+        return [self._pass(one, plan) for one, plan in plans]
+
+    def _plan(self, one: Scheduled, chance: int) -> EpochPlan:
+        workload = self.settled.workload
+        train = one.split is DatasetType.TRAIN
+        most = workload.train.total_training_steps
+        return EpochPlan(
+            self.files[one.split].rows,
+            workload.reader.batch_size if train else workload.reader.batch_size_eval,
+            self.comm.world,
+            shuffling(workload, one, chance),
+            most if train and most >= 0 else None,
+        )
+
+    def _check(self, one: Scheduled, plan: EpochPlan) -> None:
+        most = plan.most_steps
+        available = len(replace(plan, most_steps=None))
+        if most is not None and most > available:
+            what = f"{most} steps are asked for, an epoch has {available}"
+            raise ConfigError([Issue("train.total_training_steps", what)])
+        if len(plan) == 0:
+            msg = (
+                f"no step can be executed: {one.split} has {plan.samples} rows, one step of all ranks takes "
+                f"{plan.batch} x {plan.world.size}"
+            )
+            raise InvalidResultError(msg)
+
+    def _pass(self, one: Scheduled, plan: EpochPlan) -> Phase:
+        workload, files = self.settled.workload, self.files[one.split]
+        train = one.split is DatasetType.TRAIN
+        self.told.planned(one, plan)
+        self.comm.pulse.stage = f"epoch {one.epoch} {one.split}"
+        share = self._prepare(files)
+        dice = np.random.default_rng([workload.train.seed, self.comm.world.rank, one.epoch, int(train)])
+        duration = workload.train.computation_time if train else workload.evaluation.eval_time
+        device = cache.device_bytes()
+        phase = run_pass(
+            Pass(one.epoch, one.split, plan, files.paths),
+            self.loader,
+            Compute(duration, self.clock, dice),
+            clock=self.clock,
+            comm=self.comm,
+            progress=self.told.step,
+        )
+        phase.tally.device_bytes = cache.device_bytes() - device
+        phase = replace(phase, resident_share=share)
+        self.told.ended(phase)
+        return phase
+
+    def _prepare(self, files: SplitFiles) -> float | None:
+        """Have the page cache forget the files, each host its own; return what is still resident of a sample."""
+        workload = self.settled.workload
+        if workload.dataset.format is FormatType.SYNTHETIC or not len(files):
+            return None
+        root = self.settled.storage.root
+        if workload.reader.evict_cache:
+            hosts = self.comm.hosts()
+            here = [rank for rank, host in enumerate(hosts) if host == hosts[self.comm.world.rank]]
+            mine = range(here.index(self.comm.world.rank), len(files), len(here))
+            cache.evict(os.path.join(root, files.paths(number)) for number in mine)
+            self.comm.barrier("page cache evicted")
+        step = max(1, len(files) // _SAMPLED_FILES)
+        return cache.resident_share([os.path.join(root, files.paths(n)) for n in range(0, len(files), step)])

@@ -1,0 +1,252 @@
+"""One job from a workload's tree to its result files: what the console script and outside callers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dlio_benchmark.clock import Clock, RealClock
+from dlio_benchmark.comm import Comm
+from dlio_benchmark.common.enumerations import DatasetType
+from dlio_benchmark.config.model import Workload
+from dlio_benchmark.engine.agree import everywhere, on_root
+from dlio_benchmark.engine.generate import layouts
+from dlio_benchmark.engine.parts import WRITERS
+from dlio_benchmark.engine.run import Settled, Told, Trained, generation, settle, training
+from dlio_benchmark.errors import InvalidResultError, listed
+from dlio_benchmark.metrics.events import Phase, RankRecord
+from dlio_benchmark.metrics.summary import Window, au_percent, problems, throughput
+from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.plan.schedule import Scheduled
+from dlio_benchmark.report import results
+from dlio_benchmark.report.host import Host, peak_rss_bytes, this_host
+from dlio_benchmark.report.log import Log, local_time
+from dlio_benchmark.report.progress import Meter
+
+LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
+
+
+@dataclass(slots=True)
+class Job:
+    """A job on this rank; ``run`` may be called once.
+
+    Attributes:
+        tree: the content of ``workload``, plain containers.
+        comm: the ranks of the job.
+        folder: where results go; it exists.
+        log: rank 0's log; the others' are quiet.
+        launch: a text that ties the result to this launch.
+    """
+
+    tree: Mapping[str, Any]
+    comm: Comm
+    folder: str
+    log: Log
+    strict: bool = False
+    typed: frozenset[str] = frozenset()
+    launch: str = ""
+    clock: Clock = field(default_factory=RealClock)
+    started: str = field(default_factory=local_time)
+    settled: Settled | None = None
+
+    def settle(self) -> Settled:
+        """Decode the tree and check it against the data set; say what is unknown in it."""
+        if self.settled is None:
+            self.settled = settle(self.tree, self.comm, strict=self.strict, typed=self.typed)
+            for issue in self.settled.decoded.warnings:
+                self.log.line("warning", str(issue))
+        return self.settled
+
+    @property
+    def root(self) -> bool:
+        """Whether this is rank 0."""
+        return self.comm.world.rank == 0
+
+    def run(self) -> None:
+        """Generate, train and write the results, as the workload says.
+
+        Raises:
+            DlioError: whatever ends the job before its time.
+            InvalidResultError: if the results, which are written, do not carry their proof.
+        """
+        settled = self.settle()
+        flow = settled.workload.workflow
+        self.log.output(f"Running DLIO [{_phases(settled.workload)}] with {self.comm.world.size} process(es)")
+        if flow.generate_data and settled.workload.dataset.format in WRITERS:
+            self._generate(settled)
+        if flow.train:
+            self._train(settled)
+            if not settled.workload.dataset.keep_files:
+                on_root(self.comm, "removal of the data set", lambda: settled.storage.delete("."))
+
+    def _generate(self, settled: Settled) -> None:
+        self.comm.pulse.stage = "generate"
+        self.log.output("Starting data generation")
+        dataset = settled.workload.dataset
+        total = len(range(0, sum(layout.files for layout in layouts(dataset)), self.comm.world.size))
+        say = self.log.output if self.root else None
+        with Meter(_of_rank("generation", self.comm), total, say=say) as meter:
+            counted = _Counted(meter, self.comm)
+            done = generation(settled, self.comm, counted, counted.on_bytes)
+        rate = done.bytes / 2**20 / done.seconds if done.seconds > 0 else 0.0
+        kept = f", {done.files_kept} of them kept from before" if done.files_kept else ""
+        self.log.output(
+            f"Generation done: {done.files} files{kept}, {done.rows} rows, {done.bytes} bytes in {done.seconds:.2f} s "
+            f"({rate:.1f} MiB/s)"
+        )
+
+    def _train(self, settled: Settled) -> None:
+        trained = training(settled, self.comm, self.clock, self._told(settled.workload))
+        mine = this_host()
+        record = RankRecord(self.comm.world.rank, mine.hostname, trained.phases, peak_rss_bytes())
+        self.comm.pulse.stage = "results"
+        records = self.comm.gather(record, "records of the ranks")
+        hosts = _one_per_host(self.comm, mine)
+        outcome = self._outcome(settled.workload, trained, records, hosts)
+        everywhere(self.comm, "results of the ranks", lambda: self._write_rank(record, mine, outcome))
+        on_root(self.comm, "summary", lambda: self._write_summary(outcome))
+        if outcome.problems:
+            raise InvalidResultError(listed("the result proves nothing", list(outcome.problems)))
+
+    def _outcome(
+        self, workload: Workload, trained: Trained, records: list[RankRecord], hosts: list[Host]
+    ) -> results.Outcome:
+        outcome = results.Outcome(
+            workload=workload,
+            ranks=records,
+            hosts=hosts,
+            record_bytes=trained.record_bytes,
+            loader=trained.loader,
+            decode=trained.decode,
+            launch=self.launch,
+            started=self.started,
+            ended=local_time(),
+            notes=trained.notes,
+        )
+        reads = trained.loader != "synthetic" and bool(workload.dataset.format.value != "synthetic")
+        found = problems(records, decoded=reads)
+        found += [f"{path} is not a finite number" for path in results.not_finite(results.metric_of(outcome))]
+        return replace(outcome, problems=found)
+
+    def _write_rank(self, record: RankRecord, host: Host, outcome: results.Outcome) -> None:
+        gib = results.summary_of(outcome)["data_size_per_host_GB"]
+        output = results.rank_output(record, host, outcome.window, data_gib=gib)
+        results.write_json(self.folder, f"{record.rank}_output.json", output)
+        results.write_json(self.folder, f"{record.rank}_per_epoch_stats.json", results.rank_epochs(record))
+
+    def _write_summary(self, outcome: results.Outcome) -> None:
+        results.write_json(self.folder, "summary.json", results.summary_of(outcome))
+        for note in outcome.notes:
+            self.log.line("warning", note) if "foreign" in note else self.log.output(note)
+        self.log.output(f"Saved outputs in {self.folder}")
+        self.log.output("\n" + results.metric_lines(outcome))
+        self.log.output(results.verdict_line(outcome))
+        self.log.output("outputs saved in RANKID_output.json")
+
+    def _told(self, workload: Workload) -> Told:
+        metric = workload.output.metric
+        window = Window(metric.exclude_start_steps, metric.exclude_end_steps)
+        teller = _Teller(self.log, self.comm, window, workload)
+        return Told(teller.planned, teller.step, teller.ended)
+
+
+def _phases(workload: Workload) -> str:
+    flow = workload.workflow
+    words = (
+        (flow.generate_data, "Generating data"),
+        (flow.train, "Training"),
+        (flow.evaluation, "Evaluation"),
+        (flow.checkpoint, "Checkpointing"),
+    )
+    return " & ".join(word for wanted, word in words if wanted)
+
+
+def _of_rank(what: str, comm: Comm) -> str:
+    return what if comm.world.size == 1 else f"{what} (rank 0 of {comm.world.size})"
+
+
+def _one_per_host(comm: Comm, mine: Host) -> list[Host]:
+    names = comm.hosts()
+    described = comm.gather(mine if names.index(names[comm.world.rank]) == comm.world.rank else None, "hosts")
+    return [host for host in described if host is not None]
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Forwards the progress of generation to the meter and to the rank's pulse."""
+
+    meter: Meter
+    comm: Comm
+    bytes: int = 0
+
+    def advance(self, files: int, stored_bytes: int) -> None:
+        """Count files that are complete."""
+        self.meter.advance(files, stored_bytes)
+
+    def on_bytes(self, many: int) -> None:
+        """Count bytes that are written."""
+        self.bytes += many
+        self.comm.pulse.done = self.bytes
+
+
+@dataclass(slots=True)
+class _Teller:
+    """Says on rank 0 what begins and what has ended, in the words that tools look for."""
+
+    log: Log
+    comm: Comm
+    window: Window
+    workload: Workload
+    stack: ExitStack = field(default_factory=ExitStack)
+    meter: Meter | None = None
+
+    def planned(self, one: Scheduled, plan: EpochPlan) -> None:
+        """A pass begins."""
+        if one.split is DatasetType.TRAIN:
+            if one.epoch == 1:
+                spf, files = self.workload.dataset.num_samples_per_file, self.workload.dataset.num_files_train
+                self.log.output(
+                    f"Max steps per epoch: {len(plan)} = {spf} * {files} / {plan.batch} / {plan.world.size} "
+                    "(samples per file * num files / batch size / comm size)"
+                )
+                if plan.rows_left_out:
+                    self.log.output(f"{plan.rows_left_out} rows of an epoch fill no step and are left out")
+            self.log.output(f"Starting epoch {one.epoch}: {len(plan)} steps expected")
+            self.log.output("Starting block 1")
+        else:
+            self.log.output(f"Starting eval - {len(plan)} steps expected")
+        say = self.log.output if self.comm.world.rank == 0 else None
+        name = _of_rank(f"epoch {one.epoch} {one.split}", self.comm)
+        self.meter = self.stack.enter_context(Meter(name, len(plan), say=say, unit="steps"))
+
+    def step(self, number: int) -> None:
+        """A step was made."""
+        self.comm.pulse.done = number + 1
+        if self.meter is not None and self.comm.world.rank == 0:
+            self.meter.advance(1)
+
+    def ended(self, phase: Phase) -> None:
+        """A pass has ended."""
+        self.stack.close()
+        steps, seconds, size = len(phase.times), phase.seconds, self.comm.world.size
+        au, rate = au_percent(phase, self.window), throughput(phase, self.window) * size
+        if phase.split is DatasetType.VALID:
+            self.log.output(f"Ending eval - {steps} steps completed in {seconds:.2f} s")
+            self.log.output(f"Epoch {phase.epoch} [Eval] Accelerator Utilization [AU] (%): {au:.4f}")
+            self.log.output(f"Epoch {phase.epoch} [Eval] Throughput (samples/second): {rate:.4f}")
+            return
+        block = f"Epoch {phase.epoch} - Block 1 [Training]"
+        self.log.output(f"Ending block 1 - {steps} steps completed in {seconds:.2f} s")
+        self.log.output(f"{block} Accelerator Utilization [AU] (%): {au:.4f}")
+        self.log.output(f"{block} Throughput (samples/second): {rate:.4f}")
+        first, last = self.window.bounds(steps)
+        spent = [ns / 1e9 for ns in phase.times.compute_ns[first:last]]
+        mean = sum(spent) / len(spent) if spent else 0.0
+        spread = (sum((one - mean) ** 2 for one in spent) / len(spent)) ** 0.5 if spent else 0.0
+        wanted = self.workload.train.computation_time.mean
+        self.log.output(
+            f"{block} Computation time per step (second): {mean:.4f}+/-{spread:.4f} (set value: {wanted:g})"
+        )
+        self.log.output(f"Ending epoch {phase.epoch} - {steps} steps completed in {seconds:.2f} s")

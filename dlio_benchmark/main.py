@@ -1,0 +1,297 @@
+"""The console scripts ``dlio_benchmark`` and ``dlio_benchmark_query``, and the class for outside callers.
+
+Help is answered before anything heavy is imported; Hydra is imported on rank 0 only, which composes the
+configuration and shares it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlio_benchmark import __version__
+from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, PeerFailedError, UsageError
+
+if TYPE_CHECKING:
+    from dlio_benchmark.comm import Comm
+    from dlio_benchmark.config.files import Composed
+
+USAGE = """\
+dlio_benchmark: measures storage under the I/O of deep-learning training
+
+usage: dlio_benchmark [verify] [workload=NAME] [++workload.KEY=VALUE ...] [options]
+
+  workload=NAME            a workload file, NAME.yaml (default: default)
+  ++workload.KEY=VALUE     set a key; ~workload.KEY removes one
+  ++hydra.run.dir=DIR      where results go (default: ./hydra_log/MODEL/TIME)
+  verify                   check a generated data set against its manifest and against its values
+
+options:
+  --config-dir DIR, -cd    a folder with workload/NAME.yaml; its files win over the shipped ones
+  --strict                 unknown keys in files are errors, too
+  --cfg job                print the composed configuration and stop
+  --keys                   list every key with its default and meaning
+  --version                print the version
+  --help, -h               print this
+
+Start several ranks with a launcher: mpirun -n 4 dlio_benchmark workload=NAME ...
+Workloads: {workloads}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A command line, taken apart; ``overrides`` are in Hydra's grammar."""
+
+    overrides: tuple[str, ...]
+    config_dir: str | None = None
+    strict: bool = False
+    verify: bool = False
+    show: str = ""
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Return what a command line asks for.
+
+    Raises:
+        UsageError: if an option is unknown, or lacks its value.
+    """
+    overrides: list[str] = []
+    found: dict[str, Any] = {}
+    left = list(argv)
+    if left[:1] == ["verify"]:
+        found["verify"] = bool(left.pop(0))
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.partition("=")
+        if name in _FLAGS:
+            found.update(_FLAGS[name])
+        elif name in _VALUED:
+            if not equals and not left:
+                msg = f"{name} needs a value; see dlio_benchmark --help"
+                raise UsageError(msg)
+            found[_VALUED[name]] = value if equals else left.pop(0)
+        elif word.startswith("-"):
+            msg = f"unknown option {word!r}; see dlio_benchmark --help"
+            raise UsageError(msg)
+        else:
+            overrides.append(word)
+    return Arguments(tuple(overrides), **found)
+
+
+_FLAGS: Mapping[str, Mapping[str, Any]] = {
+    "--help": {"show": "help"},
+    "-h": {"show": "help"},
+    "--version": {"show": "version"},
+    "--keys": {"show": "keys"},
+    "--strict": {"strict": True},
+}
+_VALUED = {"--config-dir": "config_dir", "-cd": "config_dir", "--cfg": "show", "-c": "show"}
+
+
+def _shown(arguments: Arguments) -> str | None:
+    if arguments.show == "help":
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "workload")
+        names = sorted(name.removesuffix(".yaml") for name in os.listdir(folder) if name.endswith(".yaml"))
+        return USAGE.format(workloads=", ".join(names))
+    if arguments.show == "version":
+        return f"dlio_benchmark {__version__}\n"
+    if arguments.show == "keys":
+        from dlio_benchmark.config.reference import listing  # noqa: PLC0415 - keeps help instant
+
+        return listing()
+    return None
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the benchmark as ``argv`` asks and return the exit status."""
+    try:
+        arguments = parse(argv)
+        shown = _shown(arguments)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return int(error.code)
+    if shown is not None:
+        print(shown, end="")
+        return Exit.OK
+    from dlio_benchmark.guard import Guard  # noqa: PLC0415 - keeps help instant
+
+    with Guard(debug=environ.get("DLIO_LOG_LEVEL", "").lower() == "debug") as guard:
+        from dlio_benchmark.comm import connect  # noqa: PLC0415
+
+        try:
+            comm = connect(environ, guard=guard)
+        except DlioError as error:
+            return _ended(error)
+        return _job(arguments, environ, comm)
+
+
+def _job(arguments: Arguments, environ: Mapping[str, str], comm: Comm) -> int:
+    try:
+        code = _work(arguments, environ, comm)
+    except DlioError as error:
+        code = _ended(error)
+    comm.close()
+    return code
+
+
+def _ended(error: DlioError) -> int:
+    if not isinstance(error, PeerFailedError):
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    return int(error.code)
+
+
+def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm) -> int:
+    from dlio_benchmark.engine.agree import on_root  # noqa: PLC0415
+
+    comm.pulse.stage = "configuration"
+    composed = on_root(comm, "configuration", lambda: _composed(arguments))
+    if arguments.show:
+        return _print_job(arguments, composed, comm)
+    from dlio_benchmark.job import LAUNCH_VARIABLE, Job  # noqa: PLC0415
+    from dlio_benchmark.report.log import Log, level_of  # noqa: PLC0415
+
+    log = Log(quiet=comm.world.rank != 0, level=level_of(environ))
+    folder = output_folder(composed.workload, environ, composed.run_dir)
+    job = Job(composed.workload, comm, folder, log, arguments.strict, composed.typed, environ.get(LAUNCH_VARIABLE, ""))
+    settled = job.settle()
+    try:
+        on_root(comm, "output folder", lambda: _open_output(composed, folder, log, settled.workload.output.log_file))
+        if arguments.verify:
+            from dlio_benchmark.engine.verify import verify  # noqa: PLC0415
+
+            log.output(verify(settled.workload, settled.storage, comm).text())
+        else:
+            job.run()
+    finally:
+        log.close()
+    return Exit.OK
+
+
+def _composed(arguments: Arguments) -> Composed:
+    from dlio_benchmark.config.files import compose_workload  # noqa: PLC0415
+
+    return compose_workload(arguments.overrides, arguments.config_dir)
+
+
+def _print_job(arguments: Arguments, composed: Composed, comm: Comm) -> int:
+    if arguments.show != "job":
+        msg = f"--cfg takes 'job', got {arguments.show!r}"
+        raise UsageError(msg)
+    if comm.world.rank == 0:
+        print(composed.printed, end="")
+    return Exit.OK
+
+
+def output_folder(workload: Mapping[str, Any], environ: Mapping[str, str], run_dir: str) -> str:
+    """Return where results go: output.folder, then DLIO_OUTPUT_FOLDER, then Hydra's run folder."""
+    named = (workload.get("output") or {}).get("folder")
+    return os.path.abspath(str(named or environ.get("DLIO_OUTPUT_FOLDER") or run_dir))
+
+
+def _open_output(composed: Composed, folder: str, log: Any, log_file: str) -> None:
+    from dlio_benchmark.config.files import write_record  # noqa: PLC0415
+    from dlio_benchmark.errors import CannotCreateError  # noqa: PLC0415
+
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder}: cannot create the output folder: {error.strerror}"
+        raise CannotCreateError(msg) from error
+    write_record(composed, composed.run_dir if composed.subfolder is None else folder)
+    log.open(folder, log_file)
+
+
+class DLIOBenchmark:
+    """The benchmark for callers in Python: ``initialize``, ``run``, ``finalize``.
+
+    Args:
+        workload: the content of ``workload`` as a mapping or an OmegaConf container.
+
+    Raises:
+        ConfigError: if the workload is not valid.
+    """
+
+    def __init__(self, workload: Any) -> None:
+        from dlio_benchmark import session  # noqa: PLC0415
+        from dlio_benchmark.job import Job  # noqa: PLC0415
+        from dlio_benchmark.report.log import Log, level_of  # noqa: PLC0415
+
+        tree = _plain(workload)
+        self.comm = session.current_comm()
+        self.output_folder = output_folder(tree, os.environ, "output")
+        log = Log(quiet=self.comm.world.rank != 0, level=level_of(os.environ))
+        self.job = Job(tree, self.comm, self.output_folder, log)
+
+    @property
+    def my_rank(self) -> int:
+        """Rank of this process."""
+        return self.comm.world.rank
+
+    @property
+    def comm_size(self) -> int:
+        """Number of ranks."""
+        return self.comm.world.size
+
+    def initialize(self) -> None:
+        """Check the workload and make the output folder."""
+        settled = self.job.settle()
+        os.makedirs(self.output_folder, exist_ok=True)
+        self.job.log.open(self.output_folder, settled.workload.output.log_file)
+
+    def run(self) -> None:
+        """Generate and train as the workload says."""
+        self.job.run()
+
+    def finalize(self) -> None:
+        """Close the log."""
+        self.job.log.close()
+
+
+def _plain(workload: Any) -> Mapping[str, Any]:
+    if not isinstance(workload, Mapping):
+        from omegaconf import OmegaConf  # noqa: PLC0415
+
+        if not OmegaConf.is_config(workload):
+            raise ConfigError([Issue("workload", f"must be a mapping, got {workload!r}")])
+        workload = OmegaConf.to_container(workload, resolve=True)
+    return workload  # type: ignore[no-any-return]
+
+
+def query(argv: Sequence[str]) -> int:
+    """Print the value of the key that ``workload.workflow.query`` names, or None."""
+    from dlio_benchmark.config.files import compose_workload  # noqa: PLC0415
+    from dlio_benchmark.utils.config import ConfigArguments, GetConfig, LoadConfig  # noqa: PLC0415
+
+    try:
+        composed = compose_workload(list(argv))
+        arguments = ConfigArguments()
+        LoadConfig(arguments, composed.workload)
+        name = str((composed.workload.get("workflow") or {}).get("query") or "")
+        print(GetConfig(arguments, name) or None)
+    except DlioError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.code)
+    return Exit.OK
+
+
+def main() -> None:
+    """Run the benchmark with the arguments of this process, and end the process."""
+    sys.exit(int(run(sys.argv[1:], os.environ)))
+
+
+console = main
+
+
+def console_query() -> None:
+    """Answer a query with the arguments of this process, and end the process."""
+    sys.exit(int(query(sys.argv[1:])))
+
+
+query_config = console_query
+
+if __name__ == "__main__":
+    main()
