@@ -67,7 +67,7 @@ def verify(
     mine = entries[comm.world.rank :: comm.world.size]
 
     def look() -> list[str]:
-        found = []
+        found: list[str] = []
         for entry in mine:
             found.extend(_wrong_with(entry, manifest, storage, values=values))
             comm.pulse.done += entry.bytes
@@ -125,7 +125,7 @@ def _wrong_values(entry: FileEntry, manifest: Manifest, storage: Storage) -> Ite
                 wanted = as_values(column, rows.payload(start, start + block.rows), block.rows)
                 at = _first_difference(block, column, wanted)
                 if at is not None:
-                    yield f"{entry.path}: row {start + at} of column {column.name!r} is not the value that was generated"
+                    yield f"{entry.path}: row {start + at} of column {column.name!r} is not what was generated"
             start += block.rows
     finally:
         file.close()

@@ -244,8 +244,7 @@ def metric_lines(outcome: Outcome) -> str:
         lines += [
             f"Training Accelerator Utilization [AU] (%): {train.au_percent.mean:.4f} ({train.au_percent.stdev:.4f})",
             f"Training Throughput (samples/second): {train.throughput.mean:.4f} ({train.throughput.stdev:.4f})",
-            "Training I/O Throughput (MiB/second): "
-            f"{train.nominal_mib_per_s:.4f} ({train.nominal_mib_per_s_stdev:.4f})",
+            f"Training I/O Throughput (MiB/second): {_mean_and_spread(train, 4)}",
             f"train_au_meet_expectation: {'success' if train.met else 'fail'}",
         ]
     if evaluation is not None:
@@ -253,8 +252,7 @@ def metric_lines(outcome: Outcome) -> str:
         lines += [
             f"Eval Accelerator Utilization [AU] (%): {au.mean:.4f} ({au.stdev:.4f})",
             f"Eval Throughput (samples/second): {rate.mean:.6f} ({rate.stdev:.6f})",
-            "Eval Throughput (MiB/second): "
-            f"{evaluation.nominal_mib_per_s:.6f} ({evaluation.nominal_mib_per_s_stdev:.6f})",
+            f"Eval Throughput (MiB/second): {_mean_and_spread(evaluation, 6)}",
             f"eval_au_meet_expectation: {'success' if evaluation.met else 'fail'}",
         ]
     return "\n".join(f"[METRIC] {line}" for line in [*lines, rule])
