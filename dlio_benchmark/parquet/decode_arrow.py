@@ -59,19 +59,32 @@ class _Chunks:
 
 
 class ArrowDecoder:
-    """Decodes row groups of one file with pyarrow; one thread at a time."""
+    """Decodes row groups of one file with pyarrow; several threads may do so at once.
+
+    A pyarrow reader serves one thread at a time, so each thread takes an idle one, or opens one more from the
+    metadata that are known already.
+    """
 
     def __init__(self, metadata: pq.FileMetaData, file_bytes: int) -> None:
-        self._chunks = _Chunks(file_bytes)
-        self._file = pq.ParquetFile(self._chunks, metadata=metadata, pre_buffer=False)
+        self._metadata, self._file_bytes = metadata, file_bytes
+        self._idle: list[tuple[_Chunks, pq.ParquetFile]] = []
 
     def read(self, group: int, leaves: Sequence[int], chunks: Mapping[int, memoryview]) -> pa.Table:
         """Return the columns of row group ``group`` that have ``leaves``, whose bytes are ``chunks`` by file offset."""
-        self._chunks.chunks = chunks
+        source, file = self._taken()
+        source.chunks = chunks
         try:
-            return self._file.reader.read_row_group(group, column_indices=list(leaves), use_threads=False)
+            return file.reader.read_row_group(group, column_indices=list(leaves), use_threads=False)
         finally:
-            self._chunks.chunks = {}
+            source.chunks = {}
+            self._idle.append((source, file))
+
+    def _taken(self) -> tuple[_Chunks, pq.ParquetFile]:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            source = _Chunks(self._file_bytes)
+            return source, pq.ParquetFile(source, metadata=self._metadata, pre_buffer=False)
 
 
 def _in_one(column: pa.ChunkedArray) -> pa.Array:
