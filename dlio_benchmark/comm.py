@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from dlio_benchmark.board import BOARD, MARK, Board, spelled
 from dlio_benchmark.errors import CollectiveMismatchError, ConfigError, Issue, StalledError, listed
 from dlio_benchmark.guard import Guard, Pulse
 from dlio_benchmark.plan.epoch import World
@@ -89,18 +90,6 @@ def differing(described: Sequence[str]) -> CollectiveMismatchError:
         ranks.setdefault(text, []).append(rank)
     lines = [f"{spelled(some)}: {text}" for text, some in ranks.items()]
     return CollectiveMismatchError(listed("the ranks are not in the same operation", lines))
-
-
-def spelled(ranks: Sequence[int]) -> str:
-    """Return sorted rank numbers in words: ``rank 3``, ``ranks 0-2, 5``."""
-    runs: list[list[int]] = []
-    for rank in ranks:
-        if runs and rank == runs[-1][-1] + 1:
-            runs[-1].append(rank)
-        else:
-            runs.append([rank])
-    text = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-    return f"rank {text}" if len(ranks) == 1 else f"ranks {text}"
 
 
 @dataclass(slots=True)
@@ -278,10 +267,12 @@ def connect(
     launch = launch_of(environ)
     if launch is None or launch.size == 1:
         return Solo(guard.pulse)
+    guard.world = World(launch.rank or 0, launch.size or 1)
     try:
         from dlio_benchmark.comm_mpi import join  # noqa: PLC0415 - an extra, needed under a launcher only
     except (ImportError, RuntimeError, OSError) as error:
         what = f"{launch.launcher} started this process, but mpi4py cannot be used: {error}"
         remedy = "install it with: pip install 'dlio_benchmark[mpi]'"
         raise ConfigError([Issue("MPI", f"{what}; {remedy}")], "MPI is not available") from error
-    return join(launch, guard, deadline_s=deadline_s, stall_s=stall_s)
+    board = Board.find(environ.get(BOARD, ""), environ.get(MARK, ""))
+    return join(launch, guard, deadline_s=deadline_s, stall_s=stall_s, board=board)

@@ -23,11 +23,12 @@ import mpi4py
 mpi4py.rc.initialize = False
 from mpi4py import MPI  # noqa: E402 - is set up not to start MPI on import
 
+from dlio_benchmark.board import Board, Row, State  # noqa: E402
 from dlio_benchmark.comm import Launch, differing  # noqa: E402
 from dlio_benchmark.errors import ConfigError, DlioError, Issue, StalledError  # noqa: E402
 from dlio_benchmark.guard import Guard, die_with_parent, end_after  # noqa: E402
 from dlio_benchmark.plan.epoch import World  # noqa: E402
-from dlio_benchmark.watch import Board, Row, State, Watch  # noqa: E402
+from dlio_benchmark.watch import Watch  # noqa: E402
 
 T = TypeVar("T")
 
@@ -40,13 +41,15 @@ _DESCRIPTION_BYTES = 256
 _OPEN_MPI = "Open MPI"
 
 
-def join(launch: Launch, guard: Guard, *, deadline_s: float, stall_s: float) -> Mpi:
+def join(launch: Launch, guard: Guard, *, deadline_s: float, stall_s: float, board: int | None = None) -> Mpi:
     """Return the group of all ranks that the launcher started; it is lent to ``guard``.
+
+    ``board`` is the opened board of who launched the job, if that is known.
 
     Raises:
         ConfigError: if the MPI library is not the launcher's, or sees another number of ranks.
     """
-    library = MPI.Get_library_version().split("\n")[0].strip("\0 ")
+    library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip("\0 ")
     foreign = {_OPEN_MPI: not library.startswith(_OPEN_MPI), "Hydra": library.startswith(_OPEN_MPI)}
     if foreign.get(launch.launcher, False):
         raise _wrong(f"the ranks were started by {launch.launcher}, but mpi4py is bound to {library}")
@@ -59,7 +62,7 @@ def join(launch: Launch, guard: Guard, *, deadline_s: float, stall_s: float) -> 
             MPI.Finalize()
         raise _wrong(f"{launch.launcher} started {launch.size} ranks, but {library} sees {size}")
     die_with_parent(signal.SIGTERM)
-    return Mpi(MPI.COMM_WORLD, guard, deadline_s=deadline_s, stall_s=stall_s, owned=owned)
+    return Mpi(MPI.COMM_WORLD, guard, deadline_s=deadline_s, stall_s=stall_s, owned=owned, board=board)
 
 
 def _wrong(what: str) -> ConfigError:
@@ -77,7 +80,15 @@ class Mpi:
     """
 
     def __init__(
-        self, world: Any, guard: Guard, *, deadline_s: float, stall_s: float, owned: bool = False, place: str = ""
+        self,
+        world: Any,
+        guard: Guard,
+        *,
+        deadline_s: float,
+        stall_s: float,
+        owned: bool = False,
+        place: str = "",
+        board: int | None = None,
     ) -> None:
         self.world = guard.world = World(world.Get_rank(), world.Get_size())
         self.pulse = guard.pulse
@@ -89,38 +100,35 @@ class Mpi:
         self._abandoned: list[Any] = []
         self._comm, request = world.Idup()
         self._wait(request, "start")
-        self._open_board(place or _place(), deadline_s, stall_s)
+        self._watch = self._watched(place or _place(), board, deadline_s=deadline_s, stall_s=stall_s)
         guard.group = self
         atexit.register(self._left_open)
+        self._watch.start()
+        self.barrier("board")
 
-    def _open_board(self, place: str, deadline_s: float, stall_s: float) -> None:
-        fd = Board.make(self.world.size)
-        ranks = self.gather((self._guard.host, place, os.getpid(), f"/proc/{os.getpid()}/fd/{fd}"), "board")
+    def _watched(self, place: str, board: int | None, *, deadline_s: float, stall_s: float) -> Watch:
+        """Return the watch over this rank, on a board that it shares with the other ranks of its place."""
+        fd = Board.make(self.world.size) if board is None else board
+        ranks = self.gather((self._guard.host, place, os.getpid(), Board.path_of(fd)), "board")
         self._hosts = [host for host, *_ in ranks]
-        neighbours = {rank: pid for rank, (_, its, pid, _) in enumerate(ranks) if its == place}
+        places: dict[str, dict[int, int]] = {}
+        for rank, (_, where, pid, _) in enumerate(ranks):
+            places.setdefault(where, {})[rank] = pid
+        neighbours = places[place]
         leader = min(neighbours)
         if leader != self.world.rank:
             os.close(fd)
             fd = os.open(ranks[leader][3], os.O_RDWR | os.O_CLOEXEC)
         self._board = Board(self.world.size, fd)
-        leaders = sorted({min(r for r, (_, its, *_) in enumerate(ranks) if its == p) for _, p, *_ in ranks})
         relay = None
-        if len(leaders) > 1:
+        if len(places) > 1:
             comm, request = self._comm.Idup()
             self._wait(request, "start")
-            if self.world.rank == leader:
-                relay = Relay(comm, self.world.rank, sorted(neighbours), leaders)
-        self._watch = Watch(
-            self._board,
-            self._guard,
-            self._hosts,
-            neighbours=neighbours,
-            deadline_s=deadline_s,
-            stall_s=stall_s,
-            relay=relay,
+            if leader == self.world.rank:
+                relay = Relay(comm, leader, sorted(neighbours), [min(pids) for pids in places.values()])
+        return Watch(
+            self._board, self._guard, neighbours=neighbours, deadline_s=deadline_s, stall_s=stall_s, relay=relay
         )
-        self._watch.start()
-        self.barrier("board")
 
     def barrier(self, what: str = "barrier") -> None:
         """Return when every rank has called it."""
@@ -172,12 +180,12 @@ class Mpi:
         """Return whether this is the first process of the host to report an end."""
         return self._board.claim()
 
-    def settle(self, *, first: bool) -> None:
+    def settle(self, code: int, *, first: bool) -> None:
         """Post that this rank has ended, and wait for the others on this host to have ended, too, or for the abort."""
         watch = self._watch
         if watch is None:
             return
-        watch.post(State.FAILED)
+        watch.post(State.FAILED, code)
         until = time.monotonic() + (_LEAD_S if first else _FOLLOW_S)
         while time.monotonic() < until and not (first and watch.settled()):
             time.sleep(0.02)
@@ -192,6 +200,8 @@ class Mpi:
     def _agree(self, kind: str, what: str, size: int = 0) -> int:
         """Return the largest ``size`` of all ranks, when all have come with the same kind and name."""
         pulse = self.pulse
+        if self._guard.verdict is not None:
+            raise self._guard.verdict
         pulse.operations += 1
         tag = pulse.operations << 32 | zlib.crc32(f"{kind} {what}".encode())
         mine, most = self._mine, self._most
@@ -218,7 +228,10 @@ class Mpi:
         while time.perf_counter_ns() - begun < _SPIN_NS:
             if request.Test():
                 return
+            os.sched_yield()
         self.pulse.waiting = what
+        if self._watch is not None:
+            self._watch.renew()
         nap_s = 2e-5
         while not request.Test():
             verdict = self._guard.verdict or self._unwatched(begun, what)

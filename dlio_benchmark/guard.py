@@ -22,7 +22,7 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
-from dlio_benchmark.errors import DlioError, Exit, InterruptedRunError
+from dlio_benchmark.errors import DlioError, Exit, InterruptedRunError, PeerFailedError
 from dlio_benchmark.plan.epoch import World
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -37,17 +37,31 @@ _SIGEV_THREAD = 2
 class Pulse:
     """What a process says it is doing; the work assigns ``stage`` and ``done``, other threads read them.
 
-    Any new value counts as progress.  ``operations`` and ``waiting`` belong to the communicator: the collectives
-    entered so far, and the one that it waits in.
+    Any new value counts as progress.  ``done`` is a plain attribute for every step; ``stage`` is for what is
+    rarer, and is posted at once.  ``operations`` and ``waiting`` belong to the communicator: the collectives entered so
+    far, and the one that it waits in.
     """
 
-    __slots__ = ("done", "operations", "stage", "waiting")
+    __slots__ = ("_stage", "done", "operations", "post", "waiting")
 
     def __init__(self) -> None:
-        self.stage = "start"
+        self._stage = "start"
         self.done = 0
         self.operations = 0
         self.waiting = ""
+        self.post: Callable[[], None] | None = None
+
+    @property
+    def stage(self) -> str:
+        """The part of the run that this process is in."""
+        return self._stage
+
+    @stage.setter
+    def stage(self, stage: str) -> None:
+        self._stage = stage
+        self.done = 0
+        if self.post is not None:
+            self.post()
 
     def __str__(self) -> str:
         return f"{self.stage}, {self.done} done" if self.done else self.stage
@@ -79,8 +93,8 @@ class Group(Protocol):
     def claim(self) -> bool:
         """Return whether this is the first process of the host to report an end; it speaks for the others."""
 
-    def settle(self, *, first: bool) -> None:
-        """Tell the others that this process is ending, and give those that follow a moment to put things down."""
+    def settle(self, code: int, *, first: bool) -> None:
+        """Tell the others that this process ends with ``code``, and give those that follow a moment to end, too."""
 
     def abort(self, code: int) -> None:
         """End every process of the group with ``code``."""
@@ -209,7 +223,7 @@ class Guard:
                 return
             self.ending = True
             group, failure = self.group, self.failure(error)
-            first = group is None or group.claim()
+            first = not isinstance(error, PeerFailedError) and (group is None or group.claim())
             if first:
                 self.say(str(failure))
             if self._record is not None:
@@ -217,7 +231,7 @@ class Guard:
             if group is None:
                 self.ending = False
                 return
-            group.settle(first=first)
+            group.settle(failure.code, first=first)
             sys.stdout.flush()
             end_after(_ABORT_S, failure.code)
             group.abort(failure.code)

@@ -1,0 +1,203 @@
+"""How to start ranks: the launcher of this interpreter, its dialect, and a run that leaves nothing behind.
+
+A launched process and all that it starts carry a mark in their environment.  Whatever becomes of the launcher, the
+processes that are left are found by it, so they can be counted and ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import IO
+
+from dlio_benchmark.board import BOARD, MARK, Board, Row, State, described, missing_of
+from dlio_benchmark.errors import ConfigError, Exit, Issue, listed
+
+_PROGRAMS = ("mpirun", "mpiexec")
+_OF_A_LAUNCHER = re.compile(r"(PMI|PMIX|HYDI?|MPI_LOCAL|OMPI_(COMM_WORLD|UNIVERSE|MCA|VERSION)|PRTE|MV2_COMM)_?\w*")
+_GRACE_S = 5.0
+_POLL_S = 0.02
+
+
+class Dialect(Enum):
+    """Families of launchers, by the options that they know."""
+
+    HYDRA = "MPICH"
+    OPEN_MPI = "Open MPI"
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """A launcher's program and the dialect that it speaks."""
+
+    program: str
+    dialect: Dialect
+
+    def command(self, n: int, argv: Sequence[str], *, hosts: Sequence[tuple[str, int]] = ()) -> list[str]:
+        """Return the words that start ``argv`` as ``n`` ranks, on this host or on ``hosts`` with so many slots each.
+
+        Ranks are never bound to cores: their readers are threads.
+        """
+        words = [self.program, "-n", str(n)]
+        if hosts:
+            words += ["-host", ",".join(f"{name}:{slots}" for name, slots in hosts)]
+        if self.dialect is Dialect.OPEN_MPI:
+            words += ["--oversubscribe", "--bind-to", "none", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
+        return [*words, *argv]
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables that the launcher needs besides the usual ones."""
+        if self.dialect is Dialect.OPEN_MPI and os.geteuid() == 0:
+            return {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        return {}
+
+
+def find_launcher(interpreter: str = sys.executable) -> Launcher:
+    """Return the launcher beside ``interpreter``, else the one on PATH.
+
+    Raises:
+        ConfigError: if there is none, or it does not say what it is.
+    """
+    beside = str(Path(interpreter).parent)
+    found = [shutil.which(name, path=path) for path in (beside, None) for name in _PROGRAMS]
+    for program in filter(None, found):
+        return launcher_at(program)
+    remedy = "install one with: pip install 'dlio_benchmark[mpi]'"
+    raise ConfigError([Issue("MPI", f"no mpirun or mpiexec beside {interpreter} or on PATH; {remedy}")], "no launcher")
+
+
+def launcher_at(program: str) -> Launcher:
+    """Return the launcher at ``program`` with the dialect that it speaks; ConfigError if it does not say."""
+    return Launcher(program, _dialect(program))
+
+
+def _dialect(program: str) -> Dialect:
+    try:
+        answer = subprocess.run(
+            [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+        )
+        text = answer.stdout + answer.stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError([Issue(program, f"does not answer --version: {error}")], "no launcher") from error
+    return Dialect.OPEN_MPI if re.search(r"Open MPI|PRRTE|prterun|OpenRTE", text) else Dialect.HYDRA
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a launched job ended.
+
+    Attributes:
+        code: 0 if the launcher says so and no rank left its group open; 128 + number for a signal.
+        stderr: of the job, and behind it what the ranks last said if none of them could say how they ended.
+        left: ids of the processes that were still there some seconds after the launcher, and had to be killed.
+        seconds: until the last process was gone.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    timed_out: bool
+    left: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+
+def run(
+    n: int,
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    launcher: Launcher | None = None,
+    grace_s: float = _GRACE_S,
+) -> Finished:
+    """Run ``argv`` as ``n`` ranks to the end of the last process of the job, or at most ``timeout_s``.
+
+    The job has a session of its own and no input.  At the timeout, and when this call is interrupted, the launcher is
+    asked to end the job, and after ``grace_s`` all that is left of it is killed.
+    """
+    launcher = launcher or find_launcher()
+    mark = uuid.uuid4().hex
+    board = Board(n, Board.make(n, mark))
+    inherited = {name: text for name, text in (env or os.environ).items() if not _OF_A_LAUNCHER.fullmatch(name)}
+    environ = {**inherited, **launcher.environ(), MARK: mark, BOARD: board.path}
+    begun = time.monotonic()
+    with contextlib.closing(board), tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        words = launcher.command(n, argv)
+        job = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environ, start_new_session=True
+        )
+        timed_out = False
+        try:
+            job.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            left = _end(job, mark, grace_s)
+        seconds = time.monotonic() - begun
+        stdout, stderr = _text(out), _text(err)
+        last_words = _last_words(board.rows(), n, stdout + stderr)
+    code = job.returncode if job.returncode >= 0 else 128 - job.returncode
+    if last_words and code == 0:
+        code = int(Exit.INTERNAL)
+    return Finished(code, stdout, stderr + last_words, timed_out, left, seconds)
+
+
+def marked(mark: str) -> list[int]:
+    """Return the ids of the running processes that were started with ``mark`` in their environment."""
+    entry, found = f"{MARK}={mark}".encode(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if entry in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def _end(job: subprocess.Popen[bytes], mark: str, grace_s: float) -> tuple[int, ...]:
+    """End what is left of the job; returns the processes that did not go by themselves."""
+    if job.poll() is None:
+        job.terminate()
+    until = time.monotonic() + grace_s
+    while (job.poll() is None or marked(mark)) and time.monotonic() < until:
+        time.sleep(_POLL_S)
+    left = tuple(marked(mark))
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    job.wait()
+    while marked(mark):
+        time.sleep(_POLL_S)
+    return tuple(pid for pid in left if pid != job.pid)
+
+
+def _last_words(rows: Mapping[int, Row], size: int, output: str) -> str:
+    """Return what the ranks last posted if some ended without closing and none could say why, else nothing.
+
+    A process that the launcher's ``output`` names comes first, then those that the others waited for.
+    """
+    if all(row.state is State.CLOSING for row in rows.values()) or any(
+        row.state is State.FAILED for row in rows.values()
+    ):
+        return ""
+    now_ns = max(row.posted_ns for row in rows.values())
+    blamed = {int(pid) for pid in re.findall(r"\bPID\s+(\d+)", output)}
+    missing = set(missing_of(rows, size, now_ns))
+    order = sorted(rows, key=lambda rank: (rows[rank].pid not in blamed, rank not in missing, rank))
+    lines = [described(rank, rows[rank], now_ns) for rank in order]
+    return "dlio_benchmark: " + listed("the job ended without a word; its ranks were last seen at", lines) + "\n"
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode(errors="replace")

@@ -1,0 +1,133 @@
+"""A small job that walks through the stages of a run in step, with one fault injected on the last rank.
+
+    mpirun -n 2 python tests/mpi/fault_job.py FAULT STAGE [--deadline SECONDS] [--apart]
+
+It says ``complete`` on standard output only after the group was closed in order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from dlio_benchmark.comm import Comm, connect
+from dlio_benchmark.errors import InterruptedRunError, StorageError
+from dlio_benchmark.guard import Guard, die_with_parent
+
+STAGES = ("generate", "train", "verify")
+STEPS = 20
+
+
+def read_badly(comm: Comm) -> None:
+    raise StorageError(f"/data/part-{comm.world.rank}: Input/output error")
+
+
+def fail_in_thread(comm: Comm) -> None:
+    def work() -> None:
+        raise ValueError("planted in a thread")
+
+    threading.Thread(target=work, name="reader-0").start()
+    time.sleep(60)
+
+
+def hang_with_lock(comm: Comm) -> None:
+    """Stay in C code without giving the interpreter lock to any other thread."""
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+def signal_me(signum: int) -> Callable[[Comm], None]:
+    def fault(comm: Comm) -> None:
+        os.kill(os.getpid(), signum)
+        time.sleep(60)
+
+    return fault
+
+
+def kill_launcher(comm: Comm) -> None:
+    """Kill the topmost process that carries the mark of this launch."""
+    pid = os.getpid()
+    while b"DLIO_BENCHMARK_LAUNCH=" in Path(f"/proc/{parent_of(pid)}/environ").read_bytes():
+        pid = parent_of(pid)
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(60)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def end_worker(parent: int) -> None:
+    die_with_parent(parent=parent)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lose_worker(comm: Comm) -> None:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        pool.submit(end_worker, os.getpid()).result()
+
+
+def nothing(comm: Comm) -> None:
+    pass
+
+
+FAULTS: Mapping[str, Callable[[Comm], object]] = {
+    "exception": read_badly,
+    "exception-in-thread": fail_in_thread,
+    "exit-3": lambda comm: sys.exit(3),
+    "exit-0": lambda comm: sys.exit(0),
+    "os-exit-0": lambda comm: os._exit(0),
+    "kill-9": signal_me(signal.SIGKILL),
+    "sigterm": signal_me(signal.SIGTERM),
+    "sigint": signal_me(signal.SIGINT),
+    "sigsegv": signal_me(signal.SIGSEGV),
+    "hang": lambda comm: time.sleep(60),
+    "hang-with-lock": hang_with_lock,
+    "sigstop": signal_me(signal.SIGSTOP),
+    "mismatch": lambda comm: comm.gather(1, "planted"),
+    "worker-killed": lose_worker,
+    "launcher-killed": kill_launcher,
+    "none": nothing,
+}
+
+
+def work(comm: Comm, fault: Callable[[Comm], object], faulty_stage: str) -> None:
+    for stage in STAGES:
+        comm.pulse.stage = stage
+        comm.barrier(f"start of {stage}")
+        for step in range(STEPS):
+            comm.pulse.done = step
+            if (step, stage, comm.world.rank) == (STEPS // 2, faulty_stage, comm.world.size - 1):
+                fault(comm)
+            comm.barrier("step")
+        comm.gather(step, f"end of {stage}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("fault", choices=FAULTS)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--deadline", type=float, default=3.0)
+    options = parser.parse_args()
+    with Guard() as guard:
+        comm = connect(os.environ, guard=guard, deadline_s=options.deadline, stall_s=options.deadline / 3)
+        try:
+            work(comm, FAULTS[options.fault], options.stage)
+        except InterruptedRunError:
+            print("interrupted", flush=True)
+            raise
+        comm.close()
+    if comm.world.rank == 0:
+        print("complete", flush=True)
+
+
+if __name__ == "__main__":
+    main()
