@@ -106,13 +106,22 @@ def find_tools(request: Training, environment: dict[str, str]) -> tuple[Tools, l
     if request.args.exec_type == "mpi":
         program = launching.find_launcher(request.args.mpi_bin, environment)
         if program is not None:
-            launcher = launch.launcher_at(program)
+            launcher = _identified(program, problems)
         elif not _runs_alone(request):
             problems.append(
                 f"the launcher '{request.args.mpi_bin}' is not found beside this program or on PATH;"
                 " install the extra 'mpi', or use one process on this host"
             )
     return Tools(engine or launching.ENGINE, launcher), problems
+
+
+def _identified(program: str, problems: list[str]) -> launch.Launcher | None:
+    """Return the launcher at ``program``; one that does not say what it is becomes one of the ``problems``."""
+    try:
+        return launch.launcher_at(program)
+    except ConfigError as error:
+        problems.extend(str(issue) for issue in error.issues)
+        return None
 
 
 def _runs_alone(request: Training) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from dlio_benchmark import launch
+from dlio_benchmark.board import MARK
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_S = 3.0
@@ -83,7 +84,7 @@ def _watched_signals() -> Iterator[list[signal.Signals]]:
 def _environment(mark: str) -> dict[str, str]:
     """Return the child's environment: ours, with the launch's mark, and nothing that moves its results elsewhere."""
     kept = {name: text for name, text in os.environ.items() if name != _OUTPUT_VARIABLE}
-    return {**kept, launch.MARK: mark, _LAUNCH_VARIABLE: mark}
+    return {**kept, MARK: mark, _LAUNCH_VARIABLE: mark}
 
 
 def _wait(child: subprocess.Popen[bytes], asked: Sequence[signal.Signals]) -> int:

@@ -158,8 +158,8 @@ def _ending(metadata: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator
         reason = str(metadata.get("failure") or "").partition("\n")[0]
         yield Finding(Verdict.INVALID, f"the command ended with status {status}: {reason}")
     proof = summary.get("dlio")
-    if isinstance(proof, Mapping) and proof.get("complete") is not True:
-        yield Finding(Verdict.INVALID, f"the result is not complete: {proof.get('reason') or 'no reason given'}")
+    if isinstance(proof, Mapping):
+        yield from (Finding(Verdict.INVALID, flaw) for flaw in results.flaws_of_proof(proof))
     metric = summary.get("metric")
     if isinstance(metric, Mapping) and metric.get("train_au_meet_expectation") == "fail":
         yield Finding(Verdict.INVALID, "the accelerators' utilization is below the expectation")

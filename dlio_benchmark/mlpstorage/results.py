@@ -127,7 +127,15 @@ def _flaws_of_summary(path: Path, launch: str) -> Iterator[str]:
     proof = summary.get("dlio")
     if not isinstance(proof, Mapping):
         return
-    if proof.get("complete") is not True:
-        yield f"{path.name} says that the result is not complete: {proof.get('reason') or 'no reason given'}"
+    yield from (f"{path.name}: {flaw}" for flaw in flaws_of_proof(proof))
     if proof.get("launch") not in (None, "", launch):
         yield f"{path.name} is the result of another launch"
+
+
+def flaws_of_proof(proof: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why the engine itself, in its own block of the summary, does not vouch for the result."""
+    reasons = "; ".join(str(problem) for problem in proof.get("problems") or ()) or "no reason given"
+    if proof.get("complete") is not True:
+        yield f"the result is not complete: {reasons}"
+    elif proof.get("valid", True) is not True:
+        yield f"the result is not valid: {reasons}"

@@ -82,7 +82,7 @@ def results(leaf: Path) -> None:
             "train_au_percentage": [97.0, 98.0],
             "train_throughput_mean_samples_per_second": 12.25,
         },
-        "dlio": {"complete": complete, "reason": None if complete else "no step was executed"},
+        "dlio": {"complete": complete, "problems": [] if complete else ["no step was executed"]},
     }
     (leaf / "summary.json").write_text(json.dumps(summary))
     (leaf / "0_output.json").write_text("{}")
