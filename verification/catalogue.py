@@ -85,7 +85,9 @@ def load(claims: Path = CLAIMS, expectations: Path = EXPECTATIONS) -> Catalogue:
     problems += _dangling(found, saboteurs, known_failures)
     if problems:
         raise CatalogueError(problems)
-    return Catalogue(found, saboteurs, tuple(known_failures))
+    order = list(Kind)
+    claims_by_kind = dict(sorted(found.items(), key=lambda pair: order.index(pair[1].kind)))
+    return Catalogue(claims_by_kind, saboteurs, tuple(known_failures))
 
 
 def _documents(folder: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,6 +7,7 @@ Three entrances give one kind of journal: `pytest` (collective tests are launche
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from verification import catalogue
-from verification.binding import MARKERS
+from verification.binding import MARKERS, bind, claims_of, sizes_of
 from verification.errors import CatalogueError
 from verification.evidence import Recorder
 from verification.journal import Journal, clear
@@ -37,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--phase-limit", type=float, default=60.0, metavar="S", help="seconds for one phase of an mpi test")
     group.addoption("--launch-limit", type=float, default=1800.0, metavar="S", help="seconds for one launch of ranks")
     group.addoption("--verification-claims", default="", metavar="DIR", help="the folder of the catalogue of claims")
+    group.addoption(
+        "--verification-bindings", default="", metavar="FILE", help="with --collect-only: write who shows what"
+    )
     group.addoption("--verification-select", default="", help=argparse.SUPPRESS)
 
 
@@ -46,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     if config.option.collectonly and not config.option.verification_select:
-        config.pluginmanager.register(_Binder(_catalogue(config)), "verification-binder")
+        config.pluginmanager.register(_Binder(config, _catalogue(config)), "verification-binder")
         return
     told = launch.told_size(os.environ)
     if told is not None:
@@ -60,8 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _alone(config: pytest.Config, stream: str) -> None:
     out, known = _out(config), _catalogue(config)
-    usual = tuple(int(size) for size in config.option.mpi_ranks.split(","))
-    keeper = Keeper(Journal(out, stream), known, _choice(config, usual), None)
+    keeper = Keeper(Journal(out, stream), known, _choice(config, _usual_sizes(config)), None)
     config.stash[KEEPER] = keeper
     config.pluginmanager.register(keeper, "verification-keeper")
     config.pluginmanager.register(Batches(config, keeper, out), "verification-batches")
@@ -83,6 +86,10 @@ def _on_a_rank(config: pytest.Config, told: int) -> None:
     config.stash[KEEPER] = keeper
     config.pluginmanager.register(keeper, "verification-keeper")
     config.pluginmanager.register(agreement, "verification-in-step")
+
+
+def _usual_sizes(config: pytest.Config) -> tuple[int, ...]:
+    return tuple(sorted({int(size) for size in config.option.mpi_ranks.split(",")}))
 
 
 def _choice(config: pytest.Config, usual: tuple[int, ...]) -> Choice:
@@ -110,20 +117,26 @@ def _catalogue(config: pytest.Config) -> catalogue.Catalogue:
 
 
 class _Binder:
-    """Checks the claim marks of a run that only collects, and lists them on request."""
+    """Checks the claim marks of a run that only collects, and writes them down on request."""
 
-    def __init__(self, known: catalogue.Catalogue) -> None:
+    def __init__(self, config: pytest.Config, known: catalogue.Catalogue) -> None:
         self._known = known
+        self._usual = _usual_sizes(config)
+        self._path = str(config.option.verification_bindings)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Refuse marks that name no claim."""
-        from verification.binding import bind  # noqa: PLC0415
-
         try:
             bind(items, self._known)
         except CatalogueError as error:
             raise pytest.UsageError(str(error)) from None
+        found: dict[str, dict[str, tuple[int, ...]]] = {}
+        for item in items:
+            for claim in claims_of(item):
+                found.setdefault(claim, {})[item.nodeid] = sizes_of(item, self._usual)
+        if self._path:
+            Path(self._path).write_text(json.dumps(found), encoding="utf-8")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -9,7 +9,7 @@ import array
 import functools
 import pickle
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from mpi4py import MPI
 
@@ -54,10 +54,10 @@ def _traced(method: F) -> F:
             self.guard.scopes[-1].trace.append(method.__name__.lower())
         return method(self, *args, **kwargs)
 
-    return traced
+    return cast(F, traced)
 
 
-class GuardedComm(MPI.Intracomm):  # type: ignore[misc]
+class GuardedComm(MPI.Intracomm):
     """Stands in for `MPI.COMM_WORLD` in tests; after a failed scope the guard hands out a new one."""
 
     guard: Waiter

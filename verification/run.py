@@ -1,0 +1,152 @@
+"""One verification: the suites as stages, each with its own journal, and the conclusion from all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from verification import catalogue, loading
+from verification.collect import Collected, collect
+from verification.errors import JournalError, VerificationError
+from verification.journal import clear, read
+from verification.model import Circumstances, Kind, Outcome
+from verification.report import Origin, build, write
+
+TARGET = "DLIO_VERIFICATION_TARGET"
+PROFILE = "DLIO_HYPOTHESIS_PROFILE"
+REPORTED = (0, 1, 5)  # pytest: passed, failed, nothing collected; anything else is no result
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the suite that runs as one pytest process."""
+
+    name: str
+    paths: tuple[str, ...]
+
+
+STAGES = (
+    Stage("unit", ("tests/unit",)),
+    Stage("mpi", ("tests/mpi",)),
+    Stage("end-to-end", ("tests/end_to_end",)),
+    Stage("harness", ("tests/meta",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be verified, and how."""
+
+    root: Path
+    out: Path
+    paths: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    ranks: tuple[int, ...] = (1, 2)
+    profile: str = "ci"
+    target: str = "native"
+    jobs: int = 1
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the stages that exist here.
+
+        Raises:
+            VerificationError: if there are no tests.
+        """
+        if self.paths:
+            return (Stage("chosen", self.paths),)
+        found = tuple(stage for stage in STAGES if all((self.root / path).is_dir() for path in stage.paths))
+        if not found:
+            raise VerificationError(f"{self.root}: no tests here; run this in the source tree, or name tests")
+        return found
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """Run all stages of ``plan``, write the report, and return the result."""
+    stages, journals, gaps = plan.stages(), plan.out.resolve() / "journal", []
+    clear(journals)
+    for number, stage in enumerate(stages, start=1):
+        print(f"[{number}/{len(stages)}] {stage.name}: {' '.join(stage.paths)}", flush=True)
+        code = _run_stage(plan, stage, journals / stage.name)
+        if code not in REPORTED:
+            gaps.append(f"{stage.name}: pytest ended with {code}")
+    return conclude(plan, [journals], gaps)
+
+
+def _run_stage(plan: Plan, stage: Stage, folder: Path) -> int:
+    command = [sys.executable, "-m", "pytest", *loading.for_command_line(), "-q", "--verification-out", str(folder)]
+    command += ["--mpi-ranks", ",".join(map(str, plan.ranks)), "--rootdir", str(plan.root)]
+    command += ["--claims", ",".join(plan.claims)] if plan.claims else []
+    command += ["-n", str(plan.jobs)] if plan.jobs > 1 else []
+    here = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(part for part in (str(plan.root), here, os.environ.get("PYTHONPATH", "")) if part)
+    environment = {**os.environ, PROFILE: plan.profile, TARGET: plan.target, "PYTHONPATH": path}
+    return subprocess.run([*command, *stage.paths], cwd=plan.root, env=environment, check=False).returncode
+
+
+def conclude(plan: Plan, journals: Sequence[Path], gaps: Iterable[str]) -> dict[str, Any]:
+    """Return the result that ``journals`` give, after writing it in all forms to the folder of ``plan``."""
+    known = catalogue.load()
+    try:
+        collected = collect(read(journals))
+    except JournalError as error:
+        collected = Collected((), False, (str(error),), (), ())
+    everything = (*collected.gaps, *gaps)
+    collected = replace(collected, complete=not everything, gaps=everything)
+    now = Circumstances(
+        today=datetime.now(UTC).date(),
+        target=plan.target,
+        adapter_works=plan.target == "native" or _adapter_works(known, collected),
+    )
+    origin = Origin(
+        revision=_revision(plan.root),
+        command=["python", "-m", "verification", *sys.argv[1:]],
+        evidence_sha256=_digest(journals),
+        scope=plan.claims,
+        profile=plan.profile,
+        previous=_previous(plan.out / "verification.json"),
+    )
+    result = build(known, collected, now, origin)
+    write(result, plan.out)
+    return result
+
+
+def _adapter_works(known: catalogue.Catalogue, collected: Collected) -> bool:
+    smoke = {claim.id for claim in known.claims.values() if claim.kind is Kind.SMOKE}
+    mine = [check for check in collected.checks if smoke & check.claims.keys()]
+    return bool(mine) and all(check.outcome is Outcome.PASSED for check in mine)
+
+
+def _digest(journals: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for place in journals:
+        for path in sorted(place.rglob("*.jsonl")) if place.is_dir() else [place]:
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _revision(root: Path) -> str:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        revision = git("rev-parse", "HEAD")
+        return f"{revision}{'-modified' if git('status', '--porcelain') else ''}" if revision else "unknown"
+    except OSError:
+        return "unknown"
+
+
+def _previous(path: Path) -> Mapping[str, Any] | None:
+    try:
+        loaded: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return loaded if loaded.get("schema") == "verification/1" else None
