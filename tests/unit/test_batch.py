@@ -1,0 +1,90 @@
+"""Batches are views of blocks, of exactly the size asked for, whatever the borders of the blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlio_benchmark.batch import Batch, Block, Run, as_arrow, batches_of, joined
+
+BLOCKS = st.lists(st.integers(0, 40), max_size=8)
+
+
+def counting(sizes: list[int]) -> Iterator[Run]:
+    start = 0
+    for rows in sizes:
+        ids = np.arange(start, start + rows)
+        columns = {
+            "n": ids,
+            "pair": np.stack([ids, -ids], axis=1),
+            "text": pa.array([str(n) for n in ids], pa.string()),
+        }
+        yield Block(rows, columns), 0, rows
+        start += rows
+
+
+@given(sizes=BLOCKS, batch=st.integers(1, 50))
+def test_batches_hold_every_row_once_in_order_and_leave_out_less_than_a_batch(sizes: list[int], batch: int) -> None:
+    got = list(batches_of(counting(sizes), batch))
+    rows = [n for one in got for n in one.column("n").tolist()]
+    assert rows == list(range(len(got) * batch))
+    assert sum(sizes) - len(rows) < batch
+    assert [len(one) for one in got] == [batch] * len(got)
+
+
+@given(sizes=BLOCKS, batch=st.integers(1, 50))
+def test_the_columns_of_a_batch_stay_together(sizes: list[int], batch: int) -> None:
+    for one in batches_of(counting(sizes), batch):
+        table = one.to_arrow()
+        assert table["n"].to_pylist() == [int(text) for text in table["text"].to_pylist()]
+        assert table["pair"].to_pylist() == [[n, -n] for n in table["n"].to_pylist()]
+
+
+@given(rows=st.integers(1, 30), start=st.integers(0, 30), length=st.integers(0, 30))
+def test_a_run_may_be_any_part_of_its_block(rows: int, start: int, length: int) -> None:
+    block, _, _ = next(counting([rows]))
+    start = min(start, rows)
+    stop = min(rows, start + length)
+    got = [n for one in batches_of(iter([(block, start, stop)]), 1) for n in one.column("n").tolist()]
+    assert got == list(range(start, stop))
+
+
+def test_a_batch_inside_a_block_is_a_view_of_it() -> None:
+    block, _, _ = next(counting([10]))
+    first = next(batches_of(iter([(block, 0, 10)]), 4))
+    assert np.shares_memory(first.column("n"), block.columns["n"])
+
+
+def test_the_rest_of_a_block_does_not_keep_it_in_memory() -> None:
+    runs = list(counting([5, 5]))
+    batches = list(batches_of(iter(runs), 4))
+    crossing = batches[1]
+    assert not np.shares_memory(crossing.parts[0][0].columns["n"], runs[0][0].columns["n"])
+
+
+@given(rows=st.lists(st.integers(0, 20), min_size=0, max_size=30))
+def test_taking_rows_gives_these_rows_of_every_column(rows: list[int]) -> None:
+    block, _, _ = next(counting([21]))
+    taken = block.take(np.array(rows, dtype=np.int64))
+    assert taken.columns["n"].tolist() == rows
+    assert taken.columns["text"].to_pylist() == [str(n) for n in rows]
+    assert taken.columns["pair"].tolist() == [[n, -n] for n in rows]
+
+
+def test_rows_of_different_lengths_become_a_list_array() -> None:
+    wide, narrow = np.arange(6).reshape(2, 3), np.arange(2).reshape(1, 2)
+    assert joined([wide, narrow]).to_pylist() == [[0, 1, 2], [3, 4, 5], [0, 1]]
+
+
+def test_two_dimensions_are_a_fixed_size_list_in_arrow() -> None:
+    assert as_arrow(np.zeros((2, 3), np.float32)).type == pa.list_(pa.float32(), 3)
+
+
+def test_a_batch_without_columns_still_knows_its_rows() -> None:
+    batch = Batch(((Block(7), 2, 6),))
+    assert len(batch) == 4
+    assert batch.names == ()

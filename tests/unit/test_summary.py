@@ -1,0 +1,141 @@
+"""The numbers of a run follow from its events by the published formulas."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlio_benchmark.common.enumerations import DatasetType
+from dlio_benchmark.metrics.events import Phase, RankRecord, StepTimes, Tally
+from dlio_benchmark.metrics.summary import (
+    MIB,
+    Window,
+    au_percent,
+    problems,
+    shares,
+    split_metrics,
+    throughput,
+    window_ns,
+)
+
+STEP = st.tuples(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**7))
+
+
+def phase(steps: list[tuple[int, int, int]], *, epoch: int = 1, batch: int = 4, rest: int = 0) -> Phase:
+    times = StepTimes(*([list(column) for column in zip(*steps, strict=True)] if steps else [[], [], []]))
+    end = sum(map(sum, steps)) + rest
+    tally = Tally(rows=batch * len(steps), bytes_promised=100, bytes_requested=100, bytes_read=100)
+    return Phase(epoch, DatasetType.TRAIN, batch, len(steps), 0, 0, end, "", "", times, tally)
+
+
+def record(*phases: Phase, rank: int = 0) -> RankRecord:
+    return RankRecord(rank, "host", phases)
+
+
+def test_a_loop_that_only_computes_reaches_100_percent() -> None:
+    done = phase([(0, 10**9, 0)] * 5)
+    assert au_percent(done, Window()) == 100.0
+    assert throughput(done, Window()) == 4.0
+
+
+def test_the_first_step_is_left_out_with_its_times() -> None:
+    done = phase([(9 * 10**9, 10**9, 0), (0, 10**9, 0), (10**9, 10**9, 0)])
+    assert window_ns(done, Window(1, 0)) == 3 * 10**9
+    assert au_percent(done, Window(1, 0)) == pytest.approx(200 / 3)
+    assert throughput(done, Window(1, 0)) == pytest.approx(2 * 4 / 3)
+
+
+@given(steps=st.lists(STEP, max_size=20), start=st.integers(0, 25), end=st.integers(0, 25))
+def test_metrics_are_finite_and_au_stays_between_0_and_100(
+    steps: list[tuple[int, int, int]], start: int, end: int
+) -> None:
+    done = phase(steps)
+    assert 0.0 <= au_percent(done, Window(start, end)) <= 100.0 + 1e-9
+    assert math.isfinite(throughput(done, Window(start, end)))
+
+
+@given(steps=st.lists(STEP, min_size=2, max_size=20), start=st.integers(0, 3), end=st.integers(0, 3))
+def test_au_is_the_share_of_computing_in_the_window(steps: list[tuple[int, int, int]], start: int, end: int) -> None:
+    """The model: lay the block out in time and cut the left-out steps away."""
+    first, last = min(start, len(steps)), max(min(start, len(steps)), len(steps) - end)
+    inside = steps[first:last]
+    outside_barriers = sum(waited for _, _, waited in steps[:first] + steps[last:])
+    spent = sum(map(sum, inside)) + outside_barriers
+    got = au_percent(phase(steps), Window(start, end))
+    computed = sum(compute for _, compute, _ in inside)
+    assert got == pytest.approx(100 * computed / spent if inside and spent > 0 else 0.0)
+
+
+def test_a_job_takes_the_mean_of_au_and_the_sum_of_throughput_over_ranks() -> None:
+    fast, slow = phase([(0, 10**9, 0)] * 3), phase([(10**9, 10**9, 0)] * 3)
+    got = split_metrics(
+        [record(fast), record(slow, rank=1)], DatasetType.TRAIN, Window(), record_bytes=MIB, target=0.75
+    )
+    assert got is not None
+    assert got.au_percent.values == (75.0,)
+    assert got.throughput.values == pytest.approx((4 + 2,))
+    assert got.nominal_mib_per_s == pytest.approx(6)
+    assert got.met
+
+
+@given(values=st.lists(st.floats(0.01, 10), min_size=1, max_size=6))
+def test_the_summary_is_mean_and_population_deviation_over_epochs(values: list[float]) -> None:
+    phases = [phase([(0, 10**9, 0), (round(v * 1e9), 10**9, 0)], epoch=n + 1) for n, v in enumerate(values)]
+    got = split_metrics([record(*phases)], DatasetType.TRAIN, Window(), record_bytes=1, target=0)
+    assert got is not None
+    expected = [au_percent(one, Window()) for one in phases]
+    assert got.au_percent.mean == pytest.approx(statistics.fmean(expected))
+    assert got.au_percent.stdev == pytest.approx(statistics.pstdev(expected))
+
+
+def test_a_split_that_was_not_run_has_no_metrics() -> None:
+    done = record(phase([(0, 1, 0)]))
+    assert split_metrics([done], DatasetType.VALID, Window(), record_bytes=1, target=0) is None
+
+
+def test_a_whole_run_has_no_problems() -> None:
+    assert problems([record(phase([(1, 1, 1)] * 3))], decoded=True) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": 11}, "rows delivered 11, planned 12"),
+        ({"bytes_read": 99}, "bytes read 99, promised by the footers 100"),
+        ({"bytes_requested": 101}, "bytes requested 101, promised by the footers 100"),
+        ({"bytes_read": 0, "bytes_requested": 0, "bytes_promised": 0}, "no byte was read"),
+    ],
+)
+def test_every_gap_in_the_proof_is_named_with_its_rank_and_epoch(change: dict[str, int], said: str) -> None:
+    whole = phase([(1, 1, 1)] * 3, epoch=2)
+    broken = replace(whole, tally=replace(whole.tally, **change))
+    found = problems([record(whole), record(broken, rank=1)], decoded=True)
+    assert found == [f"rank 1, epoch 2 (train): {said}"]
+
+
+def test_fewer_steps_than_planned_are_a_problem() -> None:
+    short = replace(phase([(1, 1, 1)] * 3), steps_planned=4)
+    assert any("steps made 3, planned 4" in text for text in problems([record(short)], decoded=True))
+
+
+def test_a_run_without_a_step_is_a_problem() -> None:
+    assert any("no step was executed" in text for text in problems([record(phase([]))], decoded=True))
+
+
+@pytest.mark.parametrize(
+    ("step", "tally", "verdict"),
+    [
+        ((0, 100, 0), Tally(), "accelerator-bound"),
+        ((100, 10, 0), Tally(io_ns=90, decode_ns=10), "storage-bound"),
+        ((100, 10, 0), Tally(io_ns=10, decode_ns=90), "client-bound"),
+        ((100, 10, 0), Tally(io_ns=40, decode_ns=30, shuffle_ns=30), "client-bound"),
+        ((10, 10, 100), Tally(io_ns=90), "barrier-bound"),
+    ],
+)
+def test_the_verdict_names_what_bounds_the_run(step: tuple[int, int, int], tally: Tally, verdict: str) -> None:
+    assert shares([record(replace(phase([step] * 5), tally=tally))]).verdict == verdict
