@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,35 @@ from dlio_benchmark.mlpstorage.placement import place
 from dlio_benchmark.mlpstorage.request import Training
 from dlio_benchmark.mlpstorage.sizing import memory_bytes
 
+_FOLLOWING = ("record_length_bytes_stdev", "record_length_bytes_resize")
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A command with everything decided that can be before it runs."""
+    """A command with everything decided that can be before it runs.
+
+    Attributes:
+        base: the workload's file.
+        overrides: all that is sent to the engine, in order.
+        judged: those of them that the rules look at, because the user gave them for the data or the run.
+        taken_over: those that come from the generated data set.
+        scaled: those that follow from a record length that the user gave.
+        manifest: of the generated data set, if there is one.
+    """
 
     request: Training
     base: dict[str, Any]
     overrides: tuple[Override, ...]
     judged: tuple[Override, ...]
-    manifest: manifest.Manifest | None
+    taken_over: tuple[Override, ...] = ()
+    scaled: tuple[Override, ...] = ()
+    manifest: manifest.Manifest | None = None
 
     @property
     def effective(self) -> dict[str, Any]:
         """The workload with all overrides folded in."""
         return merged(self.base, self.overrides)
-
-    @property
-    def taken_over(self) -> tuple[Override, ...]:
-        """The overrides that come from the data set and not from the user."""
-        given = {override.key for override in self.request.overrides}
-        return tuple(override for override in self.overrides if override.key not in given)
 
     def findings(self) -> tuple[rules.Finding, ...]:
         """Return what the rules say about the command."""
@@ -63,18 +69,37 @@ def prepare(request: Training) -> Plan:
         ConfigError: if the request contradicts the data set, or generates over another one.
     """
     base = load_workload(request.workload)
+    given = request.overrides
     folder = request.data_folder
     found = manifest.read(folder) if folder is not None and request.command != "datasize" else None
-    if found is None or request.command == "datagen":
-        if found is not None:
-            _refuse_other_data(found, request, merged(base, request.overrides)["dataset"])
-        return Plan(request, base, request.overrides, request.overrides, found)
-    taken = (
-        *manifest.taken_over(found, request.model, base["dataset"], request.overrides),
-        *manifest.generated_count(found, request.overrides),
+    if found is not None and request.command != "datagen":
+        taken = (
+            *manifest.taken_over(found, request.model, base["dataset"], given),
+            *manifest.generated_count(found, given),
+        )
+        users = tuple(override for override in taken if override.key in found.overrides)
+        return Plan(request, base, (*taken, *given), (*users, *given), taken_over=taken, manifest=found)
+    scaled = _scaled(base["dataset"], given)
+    plan = Plan(request, base, (*scaled, *given), given, scaled=scaled, manifest=found)
+    if found is not None:
+        _refuse_other_data(found, request, plan.effective["dataset"])
+    return plan
+
+
+def _scaled(dataset: Mapping[str, Any], given: Sequence[Override]) -> tuple[Override, ...]:
+    """Return the overrides that keep deviation and resized length in proportion to a given record length.
+
+    A record of 64 KiB with the deviation of one of 140 MiB would be no such record.
+    """
+    values = {override.key: override.value for override in given}
+    before, after = dataset.get("record_length_bytes"), values.get("dataset.record_length_bytes")
+    if not isinstance(before, int | float) or not isinstance(after, int | float) or after <= 0:
+        return ()
+    return tuple(
+        Override.of(f"dataset.{name}", max(1, round(dataset[name] * after / before)))
+        for name in _FOLLOWING
+        if dataset.get(name) and f"dataset.{name}" not in values
     )
-    users = tuple(override for override in taken if override.key in found.overrides)
-    return Plan(request, base, (*taken, *request.overrides), (*users, *request.overrides), found)
 
 
 def _refuse_other_data(found: manifest.Manifest, request: Training, dataset: dict[str, Any]) -> None:

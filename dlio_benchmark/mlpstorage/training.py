@@ -102,6 +102,8 @@ def configview(request: Training) -> Status:
     print(f"# workload {request.workload}, {request.processes} accelerators")
     for override in plan.taken_over:
         print(f"# {override.key} is taken from the data set")
+    for override in plan.scaled:
+        print(f"# {override.key} is scaled with the record length")
     print(yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=120), end="")
     return Status.SUCCESS
 
@@ -141,9 +143,10 @@ def _announce(plan: Plan, findings: Sequence[rules.Finding]) -> None:
     if plan.manifest is not None and plan.request.command == "run":
         shape = plan.manifest.dataset
         print(f"Data set: {shape.get('format')} with codec {shape.get('compression', 'none')} ({plan.manifest.path})")
-    for override in plan.taken_over:
-        text = override.text if len(override.text) <= 80 else f"{override.text[:77]}..."
-        print(f"From the data set: {override.key}={text}")
+    for origin, overrides in (("From the data set", plan.taken_over), ("Scaled with the record", plan.scaled)):
+        for override in overrides:
+            text = override.text if len(override.text) <= 80 else f"{override.text[:77]}..."
+            print(f"{origin}: {override.key}={text}")
     print(f"Verification: {rules.verdict(findings).name}")
     for finding in findings:
         print(f"  {finding}")
@@ -254,7 +257,11 @@ def _write_manifest(plan: Plan, leaf: Leaf) -> None:
         raise ConfigError([], "the data set has no folder")
     folder.mkdir(parents=True, exist_ok=True)
     content = manifest.document(
-        plan.request.model, plan.effective["dataset"], plan.overrides, leaf.path, now=datetime.now().astimezone()
+        plan.request.model,
+        plan.effective["dataset"],
+        plan.request.overrides,
+        leaf.path,
+        now=datetime.now().astimezone(),
     )
     results.write_json(folder / manifest.FILE_NAME, content)
 

@@ -274,6 +274,23 @@ def test_every_loop_has_a_leaf_of_its_own(bench: Bench) -> None:
     assert bench.metadata("datagen")["run_number"] == 3
 
 
+def test_deviation_and_resized_length_follow_a_given_record_length(
+    bench: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.datagen("--params", "dataset.num_files_train=8", "dataset.record_length_bytes=65536") == Status.SUCCESS
+    assert "Scaled with the record: dataset.record_length_bytes_stdev=30551" in capfd.readouterr().out
+    assert bench.run() == Status.SUCCESS
+    for command in ("datagen", "run"):
+        dataset = bench.workload(command)["dataset"]
+        assert (dataset["record_length_bytes_stdev"], dataset["record_length_bytes_resize"]) == (30551, 938)
+    given = ["dataset.record_length_bytes_stdev=0", "dataset.record_length_bytes_resize=7"]
+    assert (
+        bench.datagen("--data-dir", str(bench.root / "other"), "--params", "dataset.record_length_bytes=9", *given) == 0
+    )
+    dataset = bench.workload("datagen")["dataset"]
+    assert (dataset["record_length_bytes_stdev"], dataset["record_length_bytes_resize"]) == (0, 7)
+
+
 def test_what_if_writes_the_metadata_and_launches_nothing(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     assert bench.run("--what-if") == Status.SUCCESS
     (leaf,) = bench.leaves("run")
