@@ -41,9 +41,8 @@ def test_every_key_has_a_row_that_says_what_it_means_and_what_it_takes(path: str
 
 def test_every_key_of_a_column_has_a_row() -> None:
     rows = rows_of("workload.dataset.parquet.columns[]")
-    assert {
-        field.name: declaration(field).doc in rows[field.name] for field in dataclasses.fields(Column)
-    } == dict.fromkeys(rows, True)
+    assert list(rows) == [field.name for field in dataclasses.fields(Column)]
+    assert all(declaration(field).doc in rows[field.name] for field in dataclasses.fields(Column))
 
 
 def test_the_listing_has_one_line_per_key() -> None:
@@ -52,6 +51,6 @@ def test_the_listing_has_one_line_per_key() -> None:
     assert len(names) == len(set(names)) == len(KEYS) + len(dataclasses.fields(Column))
 
 
-@pytest.mark.parametrize("word", ["parquet: none, snappy, gzip, zstd, lz4", "gzip: 1 to 9", "threads"])
+@pytest.mark.parametrize("word", ["parquet (none, snappy, gzip, zstd, lz4)", "gzip 1 to 9", "threads"])
 def test_the_page_says_what_is_offered(word: str) -> None:
     assert word in page()

@@ -31,7 +31,7 @@ LAYERS = (
     _layer("__init__ errors common"),
     _layer("config.__init__ config.fields config.duration config.model schema batch metrics.events"),
     _layer("config.decode config.rules config.columns config.shape config.reference plan synth parquet metrics"),
-    _layer("storage.base reader.base data_loader.base clock comm guard watch"),
+    _layer("storage.base reader.base data_loader.base clock comm board guard watch"),
     _layer("storage reader data_generator data_loader comm_mpi config.files launch session")
     + _layer("parquet.decode_arrow parquet.decode_footer parquet.decode_plan parquet.write_file"),
     _layer("engine"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from declared_keys import PARQUET
 
@@ -17,11 +15,10 @@ class Face:
 
 
 @pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_session", session.Session())
     for name in ("PMI_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    yield
 
 
 def test_a_process_that_did_not_begin_has_the_defaults_and_is_alone() -> None:
