@@ -2,7 +2,8 @@
 
 ``dlio_manifest.json`` names the configuration that shaped the data and the table of the files; it is the last
 thing that generation writes.  ``dlio_files.parquet`` is that table: number, path, rows, size and digests of every
-file.  While generation is under way, a journal per rank below ``.dlio_journal/`` says which files are complete.
+file.  While generation is under way, ``.dlio_journal/`` says what is being generated, and a journal per rank there
+which files are complete.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.config.shape import CONTENT_VERSION, SPLIT_KEYS, shape_of, with_defaults
-from dlio_benchmark.errors import CannotCreateError, DataError, DlioError
+from dlio_benchmark.errors import ConfigError, DataError, DlioError
 from dlio_benchmark.storage.base import Storage
+from dlio_benchmark.storage.local import LocalStorage
 
 MANIFEST = "dlio_manifest.json"
 TABLE = "dlio_files.parquet"
 JOURNAL = ".dlio_journal"
 FORMAT = "dlio-data-set"
 VERSION = 1
+_PLAN = f"{JOURNAL}/plan.json"
+_LINES = ".jsonl"
 _CHUNK = 8 * 2**20
 
 
@@ -77,9 +81,7 @@ class Manifest:
     @property
     def workload(self) -> Workload:
         """The configuration that shaped the data, everything else at its default."""
-        counts = {SPLIT_KEYS[split]: self.count(split) for split in SPLIT_KEYS}
-        flow = {"workflow": {"train": False}}
-        return decode(with_defaults(with_defaults(flow, counts), self.shape)).workload
+        return _described(self.shape, {SPLIT_KEYS[split]: self.count(split) for split in SPLIT_KEYS})
 
     def count(self, split: DatasetType) -> int:
         """Return the number of logical files of a split."""
@@ -91,6 +93,14 @@ class Manifest:
         for batch in self.files.to_batches():
             for row in batch.to_pylist():
                 yield FileEntry(**row)
+
+
+def _described(shape: Mapping[str, Any], counts: Mapping[str, int]) -> Workload:
+    flow = {"workflow": {"train": False}}
+    try:
+        return decode(with_defaults(with_defaults(flow, counts), shape)).workload
+    except ConfigError as error:
+        raise _damaged("the description of the data set", error) from error
 
 
 def digest_of(chunks: Iterable[bytes | memoryview]) -> str:
@@ -168,15 +178,13 @@ def load(storage: Storage) -> Manifest | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DlioError):
             raise
-        msg = f"{MANIFEST}: the manifest is damaged ({type(error).__name__}: {error}); generate the data set again"
-        raise DataError(msg) from error
+        raise _damaged(MANIFEST, error) from error
 
 
 def _table(storage: Storage, named: Mapping[str, Any]) -> pa.Table:
     body = _whole(storage, TABLE)
     if digest_of([body]) != named["digest"]:
-        msg = f"{TABLE}: the table of files is not the one that {MANIFEST} names; generate the data set again"
-        raise DataError(msg)
+        raise _damaged(TABLE, ValueError(f"it is not the table of files that {MANIFEST} names"))
     return pq.read_table(pa.BufferReader(body), schema=_SCHEMA)
 
 
@@ -193,47 +201,81 @@ def _whole(storage: Storage, path: str) -> bytes:
 class Journal:
     """The files that a rank has completed so far, one line each; readable after a crash at any moment."""
 
-    def __init__(self, folder: str, rank: int, stamp: str) -> None:
-        self.path = os.path.join(folder, JOURNAL, f"{os.getpid()}-{rank}.jsonl")
+    def __init__(self, storage: LocalStorage, rank: int, stamp: str) -> None:
+        self._file = storage.open_growing(f"{JOURNAL}/{os.getpid()}-{rank}{_LINES}")
         self._stamp = stamp
-        try:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
-        except OSError as error:
-            msg = f"{self.path}: cannot create: {error.strerror}"
-            raise CannotCreateError(msg) from error
 
     def add(self, entry: FileEntry) -> None:
         """Record a file that has its final name."""
-        self._file.write(json.dumps({"stamp": self._stamp, **asdict(entry)}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        line = json.dumps({"stamp": self._stamp, **asdict(entry)}, ensure_ascii=False)
+        self._file.add(f"\n{line}\n".encode())
 
     def close(self) -> None:
         """Close the journal."""
         self._file.close()
 
 
-def journalled(folder: str, stamp: str) -> list[FileEntry]:
-    """Return the files that earlier attempts with the same ``stamp`` completed; the newest entry of a path counts."""
+def begun(storage: Storage) -> Workload | None:
+    """Return the configuration of the generation that is unfinished in the folder, or None if there is none.
+
+    Raises:
+        DataError: if what was noted of it is damaged.
+    """
+    if storage.size(_PLAN) is None:
+        return None
+    try:
+        noted = json.loads(_whole(storage, _PLAN))
+        return _described(noted["shape"], noted["files"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(_PLAN, error) from error
+
+
+def begin(storage: Storage, workload: Workload) -> None:
+    """Note which data set is being generated."""
+    counts = dict(zip(SPLIT_KEYS.values(), _counts(workload), strict=True))
+    noted = {"content": CONTENT_VERSION, "shape": shape_of(workload), "files": counts}
+    with storage.open_output(_PLAN) as out:
+        out.write(json.dumps(noted, ensure_ascii=False, allow_nan=False).encode())
+
+
+def reopen(storage: LocalStorage, manifest: Manifest, workload: Workload) -> None:
+    """Turn a complete data set into an unfinished one: what the manifest proves goes into a journal."""
+    begin(storage, workload)
+    journal = Journal(storage, 0, stamp_of(workload))
+    try:
+        for entry in manifest.entries():
+            journal.add(entry)
+    finally:
+        journal.close()
+    storage.delete(MANIFEST)
+
+
+def journalled(storage: Storage, stamp: str) -> dict[str, FileEntry]:
+    """Return the files, by path, that earlier attempts with the same ``stamp`` completed."""
     found: dict[str, FileEntry] = {}
-    top = os.path.join(folder, JOURNAL)
-    names = (
-        sorted(os.listdir(top), key=lambda name: os.stat(os.path.join(top, name)).st_mtime_ns)
-        if os.path.isdir(top)
-        else []
-    )
-    for name in names:
-        with open(os.path.join(top, name), encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                with contextlib.suppress(ValueError, TypeError, KeyError):
-                    parsed = json.loads(line)
-                    if parsed.pop("stamp") == stamp:
-                        found[parsed["path"]] = FileEntry(**parsed)
-    return list(found.values())
+    for path in storage.list(JOURNAL):
+        if not path.endswith(_LINES):
+            continue
+        for line in _whole(storage, path).splitlines():
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):  # torn by the end of its writer
+                parsed = json.loads(line)
+                if parsed.pop("stamp") == stamp:
+                    found[parsed["path"]] = FileEntry(**parsed)
+    return found
 
 
 def stamp_of(workload: Workload) -> str:
     """Return a short text that two workloads share exactly if they make the same files."""
     shape = {"content": CONTENT_VERSION, **shape_of(workload)}
-    counts = (workload.dataset.num_files_train, workload.dataset.num_files_eval)
-    return digest_of([json.dumps([shape, counts], sort_keys=True).encode()])
+    return digest_of([json.dumps([shape, _counts(workload)], sort_keys=True).encode()])
+
+
+def _counts(workload: Workload) -> tuple[int, int]:
+    """Return the files that exist of each split."""
+    dataset = workload.dataset
+    return dataset.num_files_generated or dataset.num_files_train, dataset.num_files_eval
+
+
+def _damaged(name: str, error: Exception) -> DataError:
+    found = f"{type(error).__name__}: {error}"
+    return DataError(f"{name}: damaged ({found}); remedy: remove the data set's folder and generate it again")

@@ -1,43 +1,48 @@
 """Generation: every rank writes its files, and the manifest follows when all are whole.
 
 A restart keeps the files that an earlier attempt's journal names and whose content still has the digest noted
-there; everything else is written again.  Since content depends on the configuration alone, a data set that was
+there; everything else is written again.  A data set that lost files is a generation that begins anew with all others
+proven.  Since content depends on the configuration alone, a data set that was
 interrupted any number of times ends with the same bytes as one that was not.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.config.columns import file_columns, row_bytes
 from dlio_benchmark.config.model import Dataset, Workload
-from dlio_benchmark.config.shape import differences
+from dlio_benchmark.config.shape import CONTENT_VERSION, SPLIT_KEYS, differences
 from dlio_benchmark.data_generator.manifest import (
     JOURNAL,
     FileEntry,
     Journal,
+    Manifest,
+    begin,
+    begun,
     file_digests,
     journalled,
     load,
+    reopen,
     save,
     stamp_of,
 )
 from dlio_benchmark.engine.agree import everywhere, on_root
-from dlio_benchmark.errors import CannotCreateError, DataSetMismatchError, listed
+from dlio_benchmark.errors import CannotCreateError, DataSetMismatchError, Issue, listed
 from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile, written_by
 from dlio_benchmark.plan.layout import Layout
 from dlio_benchmark.storage.base import Storage
-from dlio_benchmark.storage.local import PARTIAL, LocalStorage
+from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.lock import locked
+from dlio_benchmark.storage.output import PARTIAL
 
 _OVERHEAD = 1.02
 
@@ -59,9 +64,12 @@ class Progress(Protocol):
         """Count work that was done."""
 
 
+Check = Callable[[Sequence[FileEntry]], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a generation did, over all ranks."""
+    """What a generation did, over all ranks; ``seconds`` is the time of writing, without checks."""
 
     files: int
     files_kept: int
@@ -88,26 +96,41 @@ def planned_files(dataset: Dataset, world: World) -> Iterator[PlannedFile]:
         yield PlannedFile(layout.split, index, layout.path(index), dataset.num_samples_per_file)
 
 
-def generate(workload: Workload, storage: LocalStorage, comm: Comm, *, writer: Writer, progress: Progress) -> Generated:
+def generate(
+    workload: Workload,
+    storage: LocalStorage,
+    comm: Comm,
+    *,
+    writer: Writer,
+    progress: Progress,
+    check: Check | None = None,
+) -> Generated:
     """Write the data set of ``workload`` below the storage's root, and its manifest at the end.
+
+    ``check`` is called on every rank with the files that it wrote, after the last is written and before the manifest
+    is; what it raises on a rank leaves the data set unfinished.
 
     Raises:
         DataSetMismatchError: if the folder holds another data set, or files that are not of this one.
         LockHeldError: if another job is generating there.
         CannotCreateError: if there is not enough space, or no permission.
     """
-    begin = time.monotonic()
+    start = time.monotonic()
     with ExitStack() as stack:
-        on_root(comm, "lock of the data folder", lambda: bool(stack.enter_context(locked(storage.root))))
+        take = partial(locked, storage.root, storage.calls)
+        on_root(comm, "lock of the data folder", lambda: bool(stack.enter_context(take())))
         job = _Job(workload, storage, comm, writer, progress)
         existing = on_root(comm, "state of the data folder", job.existing)
         if existing is not None:
-            return Generated(len(existing), len(existing), *_totals(existing), time.monotonic() - begin)
+            return Generated(len(existing), len(existing), *_totals(existing), time.monotonic() - start)
         kept, written = job.run()
+        seconds = time.monotonic() - start
+        if check is not None:
+            everywhere(comm, "check of the files written", lambda: check(written))
         entries = [entry for both in comm.gather((kept, written), "files written") for part in both for entry in part]
         on_root(comm, "manifest", lambda: job.finish(entries))
         files_kept = sum(comm.gather(len(kept), "files kept"))
-        return Generated(len(entries), files_kept, *_totals(entries), time.monotonic() - begin)
+        return Generated(len(entries), files_kept, *_totals(entries), seconds)
 
 
 def _totals(entries: Iterable[FileEntry]) -> tuple[int, int]:
@@ -127,38 +150,60 @@ class _Job:
         """Look at the folder: return the files of a complete data set of this configuration, None for work to do."""
         manifest = load(self.storage)
         if manifest is not None:
-            self._refuse_other(manifest.workload, list(manifest.entries()))
             entries = list(manifest.entries())
+            self._refuse_other(manifest, entries)
             if all(self.storage.size(entry.path) == entry.bytes for entry in entries):
+                self._tidy_up()
                 return entries
-        self._sweep()
-        if manifest is None and not os.path.isdir(os.path.join(self.storage.root, JOURNAL)):
+            reopen(self.storage, manifest, self.workload)
+        unfinished = begun(self.storage)
+        if unfinished is None:
             self._refuse_foreign()
+        else:
+            self._refuse_unfinished(unfinished)
+        self._sweep()
         self._room()
+        begin(self.storage, self.workload)
         return None
 
-    def _refuse_other(self, found: Workload, entries: list[FileEntry]) -> None:
-        issues: list[object] = list(differences(found, self.workload))
+    def _refuse_other(self, manifest: Manifest, entries: Sequence[FileEntry]) -> None:
+        issues: list[Issue | str] = [*differences(manifest.workload, self.workload)]
+        if manifest.content != CONTENT_VERSION:
+            issues.append(f"generator: the data set has content version {manifest.content}, this is {CONTENT_VERSION}")
         for layout in layouts(self.workload.dataset):
             have = len({entry.index for entry in entries if entry.split == layout.split.value})
             if have != layout.files:
-                issues.append(f"{layout.split}: the data set has {have} files, the configuration wants {layout.files}")
+                key = _count_key(self.workload.dataset, layout)
+                issues.append(f"{key}: the data set has {have} files, the configuration wants {layout.files}")
+        self._refuse("another data set", issues)
+
+    def _refuse_unfinished(self, unfinished: Workload) -> None:
+        issues: list[Issue | str] = [*differences(unfinished, self.workload)]
+        for have, want in zip(layouts(unfinished.dataset), layouts(self.workload.dataset), strict=True):
+            if have.files != want.files:
+                key = _count_key(self.workload.dataset, want)
+                issues.append(f"{key}: {have.files} files were begun, the configuration wants {want.files}")
+        self._refuse("an unfinished data set of another configuration", issues)
+
+    def _refuse(self, what: str, issues: Sequence[Issue | str]) -> None:
         if issues:
-            raise DataSetMismatchError(
-                listed(
-                    f"{self.storage.root} holds another data set",
-                    [*map(str, issues), "remedy: choose another dataset.data_folder, or remove that one"],
-                )
-            )
+            remedy = "remedy: choose another dataset.data_folder, or remove that one"
+            raise DataSetMismatchError(listed(f"{self.storage.root} holds {what}", [*issues, remedy]))
 
     def _refuse_foreign(self) -> None:
         for layout in layouts(self.workload.dataset):
             for path in self.storage.list(layout.split.value):
                 msg = (
-                    f"{os.path.join(self.storage.root, path)} is in the way: the folder has files but no manifest; "
+                    f"{self.storage.root}/{path} is in the way: the folder has files but no manifest; "
                     "choose another dataset.data_folder, or remove them"
                 )
                 raise DataSetMismatchError(msg)
+
+    def _tidy_up(self) -> None:
+        """Finish what a generation could not do after it wrote the manifest."""
+        if next(self.storage.list(JOURNAL), None) is not None:
+            self._sweep()
+            self.storage.delete(JOURNAL)
 
     def _sweep(self) -> None:
         for path in list(self.storage.list(".")):
@@ -172,8 +217,8 @@ class _Job:
             for layout in layouts(dataset)
         )
         need = int(need * _OVERHEAD * (1 - dataset.parquet.compressibility * bool(dataset.compression.value != "none")))
-        have = sum(entry.bytes for entry in journalled(self.storage.root, stamp_of(self.workload)))
-        free = shutil.disk_usage(self.storage.root).free
+        have = sum(entry.bytes for entry in journalled(self.storage, stamp_of(self.workload)).values())
+        free = self.storage.free_bytes()
         if need - have > free:
             msg = f"{self.storage.root}: about {need - have} bytes are to be written, {free} bytes are free there"
             raise CannotCreateError(msg)
@@ -181,23 +226,23 @@ class _Job:
     def run(self) -> tuple[list[FileEntry], list[FileEntry]]:
         """Write this rank's files and return (kept, written); all ranks fail together."""
         stamp = stamp_of(self.workload)
-        manifest = load(self.storage)
-        known = [] if manifest is None else list(manifest.entries())
-        proven = {entry.path: entry for entry in [*known, *journalled(self.storage.root, stamp)]}
-        self.comm.barrier("journals read")
+        proven: dict[str, FileEntry] = {}
+        everywhere(self.comm, "journals of earlier attempts", lambda: proven.update(journalled(self.storage, stamp)))
         kept: list[FileEntry] = []
         written: list[FileEntry] = []
 
         def write_share() -> None:
-            journal = Journal(self.storage.root, self.comm.world.rank, stamp)
-            try:
+            with closing(Journal(self.storage, self.comm.world.rank, stamp)) as journal:
                 for file in planned_files(self.workload.dataset, self.comm.world):
+                    stored = 0
                     for part in self.writer.parts(file):
                         entry = self._proven(part, proven.get(part.path))
-                        (written if entry is None else kept).append(entry or self._written(part, journal))
-                    self.progress.advance(1, (written or kept)[-1].bytes if (written or kept) else 0)
-            finally:
-                journal.close()
+                        if entry is None:
+                            written.append(entry := self._written(part, journal))
+                        else:
+                            kept.append(entry)
+                        stored += entry.bytes
+                    self.progress.advance(1, stored)
 
         everywhere(self.comm, "generation", write_share)
         return kept, written
@@ -224,12 +269,19 @@ class _Job:
         journal.add(entry)
         return entry
 
-    def finish(self, entries: list[FileEntry]) -> None:
-        """Write the manifest, then remove the journals."""
+    def finish(self, entries: Sequence[FileEntry]) -> None:
+        """Write the manifest once every name that it holds is on the device, then remove the journals."""
         for layout in layouts(self.workload.dataset):
-            os.makedirs(os.path.join(self.storage.root, layout.split.value), exist_ok=True)
+            self.storage.make_folder(layout.split.value)
+        self.storage.sync(entry.path for entry in entries)
         save(self.storage, self.workload, entries)
         self.storage.delete(JOURNAL)
 
 
-__all__ = ["Generated", "Progress", "Writer", "generate", "layouts", "planned_files"]
+def _count_key(dataset: Dataset, layout: Layout) -> str:
+    if layout.split is DatasetType.TRAIN and dataset.num_files_generated:
+        return "dataset.num_files_generated"
+    return SPLIT_KEYS[layout.split]
+
+
+__all__ = ["Check", "Generated", "Progress", "Writer", "generate", "layouts", "planned_files"]

@@ -1,50 +1,44 @@
-"""Files of a local or mounted file system.
-
-A file is written aside, forced to the device, given its name, and then its folder is forced to the device: after a
-crash at any moment a name either does not exist or names a whole file.
-"""
+"""Files of a local or mounted file system."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from types import TracebackType
-from typing import NoReturn, Self
 
-from dlio_benchmark.errors import CannotCreateError, DataMissingError, DlioError, StorageError
-from dlio_benchmark.storage.posix import O_NEW, O_READ, Posix
-
-PARTIAL = ".partial"
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_NO_RIGHT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR})
+from dlio_benchmark.errors import DataMissingError, StorageError
+from dlio_benchmark.storage.failures import raise_read, reading, writing
+from dlio_benchmark.storage.output import GrowingFile, LocalOutput, make_folders, sync_folders
+from dlio_benchmark.storage.posix import O_READ, Posix, again
 
 
 class LocalStorage:
-    """Files below ``root``; no path can leave it."""
+    """Files below ``root``; no path can leave it.  All that writes goes through ``calls``."""
 
     def __init__(self, root: str, calls: Posix | None = None) -> None:
         self.root = os.path.abspath(root)
-        self._calls = calls or Posix()
+        self.calls = calls or Posix()
 
     def open_input(self, path: str) -> LocalInput:
         """Open a file for reading."""
         full = self.locate(path)
-        try:
-            return LocalInput(full, self._calls)
-        except FileNotFoundError:
-            msg = f"{full}: no such file"
-            raise DataMissingError(msg) from None
-        except OSError as error:
-            _raise_read(full, "open", error)
+        with reading(full, "open"):
+            try:
+                return LocalInput(full, self.calls)
+            except FileNotFoundError:
+                msg = f"{full}: no such file"
+                raise DataMissingError(msg) from None
 
     def open_output(self, path: str) -> LocalOutput:
         """Open a file for writing; its name appears when the context ends without an error."""
-        return LocalOutput(self.locate(path), self._calls)
+        return LocalOutput(self.locate(path), self.calls)
+
+    def open_growing(self, path: str) -> GrowingFile:
+        """Open a file that grows by records; it has its name from the start."""
+        return GrowingFile(self.locate(path), self.calls)
 
     def list(self, folder: str) -> Iterator[str]:
         """Yield the paths of all files below ``folder``; nothing if it does not exist."""
@@ -56,24 +50,40 @@ class LocalStorage:
     def size(self, path: str) -> int | None:
         """Return the size of a regular file in bytes, or None if there is none."""
         full = self.locate(path)
-        try:
-            found = os.stat(full)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            _raise_read(full, "stat", error)
+        with reading(full, "stat"):
+            try:
+                found = os.stat(full)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def delete(self, path: str) -> None:
         """Remove a file, or a folder with all below it; links are removed, not followed."""
         full = self.locate(path)
-        try:
+        with writing(full, "remove"):
             if os.path.isdir(full) and not os.path.islink(full):
                 shutil.rmtree(full)
             elif os.path.lexists(full):
-                self._calls.unlink(full)
-        except OSError as error:
-            _raise_write(full, "remove", error)
+                again(self.calls.unlink, full)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and those above it; nothing happens if it exists."""
+        full = self.locate(path)
+        with writing(full, "create"):
+            make_folders(full, self.calls)
+
+    def sync(self, paths: Iterable[str]) -> None:
+        """Force the names of files to the device, with those of the folders between them and the root."""
+        folders = {self.root}
+        for folder in {os.path.dirname(path) for path in paths}:
+            above = PurePosixPath(folder)
+            folders.update(self.locate(str(one)) for one in (above, *above.parents))
+        sync_folders(folders, self.calls)
+
+    def free_bytes(self) -> int:
+        """Return the bytes that can still be written below the root, which exists."""
+        with reading(self.root, "look for free space"):
+            return self.calls.free_bytes(self.root)
 
     def locate(self, path: str) -> str:
         """Return the absolute path of ``path``.
@@ -86,8 +96,8 @@ class LocalStorage:
             msg = f"{path!r}: the path would leave the storage root {self.root}"
             raise StorageError(msg)
         full = os.path.join(self.root, *parts)
-        real_root = os.path.realpath(self.root)
-        real = os.path.realpath(full)
+        with reading(full, "follow links"):
+            real_root, real = os.path.realpath(self.root), os.path.realpath(full)
         if real != real_root and not real.startswith(real_root.rstrip("/") + "/"):
             msg = f"{path!r}: a link leads out of the storage root {self.root}"
             raise StorageError(msg)
@@ -100,11 +110,14 @@ class LocalInput:
     def __init__(self, path: str, calls: Posix) -> None:
         self.path = path
         self._calls = calls
-        self._fd = calls.open(path, O_READ)
-        found = os.fstat(self._fd)
-        if not stat.S_ISREG(found.st_mode):
+        self._fd = again(calls.open, path, O_READ)
+        try:
+            found = os.fstat(self._fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EISDIR, "not a regular file", path)
+        except BaseException:
             self.close()
-            raise OSError(errno.EISDIR, "not a regular file", path)
+            raise
         self.size = found.st_size
 
     def pread(self, offset: int, into: memoryview) -> int:
@@ -112,11 +125,9 @@ class LocalInput:
         done = 0
         while done < len(into):
             try:
-                got = self._calls.pread(self._fd, into[done:], offset + done)
-            except InterruptedError:
-                continue
+                got = again(self._calls.pread, self._fd, into[done:], offset + done)
             except OSError as error:
-                _raise_read(self.path, f"read at offset {offset + done}", error)
+                raise_read(self.path, f"read at offset {offset + done}", error)
             if not got:
                 break
             done += got
@@ -130,102 +141,10 @@ class LocalInput:
         """Release the file."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            self._calls.close(fd)
-
-
-class LocalOutput:
-    """A local file being written under a temporary name beside its final one."""
-
-    def __init__(self, path: str, calls: Posix) -> None:
-        self.path = path
-        self._calls = calls
-        self._folder, name = os.path.split(path)
-        self._aside = os.path.join(self._folder, f".{name}.{os.getpid()}{PARTIAL}")
-        self._fd = -1
-        try:
-            made = not os.path.isdir(self._folder)
-            calls.makedirs(self._folder)
-            if made:
-                self._sync_folder(os.path.dirname(self._folder))
-            with contextlib.suppress(FileNotFoundError):
-                calls.unlink(self._aside)
-            self._fd = calls.open(self._aside, O_NEW)
-        except OSError as error:
-            _raise_write(path, "create", error)
-
-    def write(self, chunk: bytes | memoryview) -> int:
-        """Append all of ``chunk`` and return its length in bytes."""
-        view = memoryview(chunk).cast("B")
-        done = 0
-        while done < len(view):
-            try:
-                done += self._calls.write(self._fd, view[done:])
-            except InterruptedError:
-                continue
-            except OSError as error:
-                _raise_write(self.path, "write", error)
-        return done
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._publish()
-        except OSError as failed:
-            self._forget()
-            if isinstance(failed, DlioError):
-                raise
-            _raise_write(self.path, "publish", failed)
-        else:
-            if kind is not None:
-                self._forget()
-
-    def _publish(self) -> None:
-        self._calls.fsync(self._fd)
-        fd, self._fd = self._fd, -1
-        self._calls.close(fd)
-        self._calls.rename(self._aside, self.path)
-        self._sync_folder(self._folder)
-
-    def _sync_folder(self, folder: str) -> None:
-        fd = self._calls.open(folder, O_READ)
-        try:
-            self._calls.fsync(fd)
-        finally:
-            self._calls.close(fd)
-
-    def _forget(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            with contextlib.suppress(OSError):
+            with reading(self.path, "close"):
                 self._calls.close(fd)
-        with contextlib.suppress(OSError):
-            self._calls.unlink(self._aside)
 
 
 def _walk_failed(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
-        _raise_read(str(error.filename), "list", error)
-
-
-def _raise_read(path: str, what: str, error: OSError) -> NoReturn:
-    msg = f"{path}: cannot {what}: {error.strerror or error}"
-    raise StorageError(msg) from error
-
-
-def _raise_write(path: str, what: str, error: OSError) -> NoReturn:
-    if error.errno in _NO_ROOM:
-        msg = f"{path}: cannot {what}: {error.strerror}; {_free_bytes(path)} bytes are free there"
-        raise CannotCreateError(msg) from error
-    msg = f"{path}: cannot {what}: {error.strerror or error}"
-    raise (CannotCreateError if error.errno in _NO_RIGHT else StorageError)(msg) from error
-
-
-def _free_bytes(path: str) -> int:
-    with contextlib.suppress(OSError):
-        return shutil.disk_usage(os.path.dirname(path)).free
-    return 0
+        raise_read(str(error.filename), "list", error)

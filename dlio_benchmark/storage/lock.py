@@ -18,10 +18,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
-from dlio_benchmark.errors import CannotCreateError, LockHeldError
+from dlio_benchmark.errors import LockHeldError
+from dlio_benchmark.storage.failures import writing
+from dlio_benchmark.storage.output import make_folders, write_all
+from dlio_benchmark.storage.posix import O_CLAIM, Posix, again
 
 LOCK_NAME = ".dlio_lock"
 _TRIES = 50
+# File systems that know no kernel locks say so; there the name in the file decides alone.
+_WITHOUT_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +55,36 @@ class Owner:
 
 
 @contextlib.contextmanager
-def locked(folder: str) -> Iterator[Owner]:
+def locked(folder: str, calls: Posix | None = None) -> Iterator[Owner]:
     """Hold the lock of ``folder``, which is made if needed, while the context lasts.
 
     Raises:
         LockHeldError: naming the owner, if another process holds it.
         CannotCreateError: if the lock file cannot be made.
     """
+    calls = calls or Posix()
     path = os.path.join(folder, LOCK_NAME)
-    fd = _claimed(folder, path)
+    with writing(path, "lock the folder"):
+        make_folders(folder, calls)
+        fd = _claimed(path, calls)
     try:
         me = Owner.me()
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(asdict(me)).encode(), 0)
-        os.fsync(fd)
+        with writing(path, "name the owner of the lock"):
+            os.ftruncate(fd, 0)
+            write_all(fd, json.dumps(asdict(me)).encode(), path, calls)
+            again(calls.fsync, fd)
         yield me
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):  # a lock that stays is recovered by the next one
+            again(calls.unlink, path)
+        with contextlib.suppress(OSError):
+            calls.close(fd)
 
 
-def _claimed(folder: str, path: str) -> int:
+def _claimed(path: str, calls: Posix) -> int:
     """Return the open lock file, held by this process; the file may be replaced while we wait, so look again."""
     for _ in range(_TRIES):
-        fd = _opened(folder, path)
+        fd = again(calls.open, path, O_CLAIM)
         try:
             _take(fd, path)
             if not _replaced(fd, path):
@@ -87,23 +97,14 @@ def _claimed(folder: str, path: str) -> int:
     return _refuse(path, None)
 
 
-def _opened(folder: str, path: str) -> int:
-    try:
-        os.makedirs(folder, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        msg = f"{path}: cannot create the lock of the folder: {error.strerror}"
-        raise CannotCreateError(msg) from error
-
-
 def _take(fd: int, path: str) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            msg = f"{path}: cannot lock: {error.strerror}"
-            raise CannotCreateError(msg) from error
+    except BlockingIOError:
         _refuse(path, _named(fd))
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
 
 
 def _believe(fd: int, path: str) -> None:
@@ -113,10 +114,10 @@ def _believe(fd: int, path: str) -> None:
 
 
 def _named(fd: int) -> Owner | None:
-    """Return the owner, who may need a moment to write its name after it has taken the lock."""
+    """Return the living owner, who may need a moment to write its name after it has taken the lock."""
     for _ in range(_TRIES):
         owner = _read(fd)
-        if owner is not None:
+        if owner is not None and owner.alive:
             return owner
         time.sleep(0.02)
     return None

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 O_READ = os.O_RDONLY | os.O_CLOEXEC
 O_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+O_GROW = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+O_CLAIM = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +41,27 @@ class Posix:
         os.replace(old, new)
 
     def close(self, fd: int) -> None:
-        """Release a file descriptor."""
+        """Release a file descriptor; it is gone even if this fails."""
         os.close(fd)
 
     def unlink(self, path: str) -> None:
         """Remove a file."""
         os.unlink(path)
 
-    def makedirs(self, path: str) -> None:
-        """Make a folder and those above it; nothing happens if it exists."""
-        os.makedirs(path, exist_ok=True)
+    def mkdir(self, path: str) -> None:
+        """Make a folder in one that exists."""
+        os.mkdir(path)
+
+    def free_bytes(self, path: str) -> int:
+        """Return the bytes that an ordinary user may still write where ``path`` is."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
+
+def again(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what ``call`` returns, made again as often as a signal interrupts it; not for ``close``."""
+    while True:
+        try:
+            return call(*args, **kwargs)
+        except InterruptedError:
+            continue
