@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from struct import pack
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -73,17 +73,6 @@ DRAWN: Mapping[ColumnType, Drawn] = {
 }
 
 
-class Rows(Protocol):
-    """The rows of a column of a file to write, by their position in it; may be called from several threads at once."""
-
-    def payload(self, start: int, stop: int) -> Values:
-        """Return the values of rows ``[start, stop)`` as they lie in the stream, free to be changed.
-
-        Numbers come as a flat array in little-endian order, booleans as bytes of eight (lowest bit first, the last byte
-        filled with zeros), text and bytes as uint8 of shape (rows, bytes per value).
-        """
-
-
 class Series:
     """All rows of a column of file number ``file``.
 
@@ -116,7 +105,11 @@ class Series:
         return words[start - first :]
 
     def payload(self, start: int, stop: int) -> Values:
-        """Return the values of rows ``[start, stop)`` as `Rows.payload` describes."""
+        """Return the values of rows ``[start, stop)`` as they lie in the stream, free to be changed.
+
+        Numbers come as a flat array, booleans as bytes of eight, lowest bit first, text and bytes as uint8 of shape
+        (rows, bytes per value): what the encoder of pages takes.
+        """
         first, last = start * self._row_bits, stop * self._row_bits
         words = self.words(first // 64, -(-last // 64))
         if self._drawn.kept is not None:
@@ -156,7 +149,7 @@ class Chosen:
     rows: RowIds
 
     def payload(self, start: int, stop: int) -> Values:
-        """Return the values of the chosen rows ``[start, stop)`` as `Rows.payload` describes."""
+        """Return the values of the chosen rows ``[start, stop)`` in the form of `Series.payload`."""
         column = self.series.column
         span_rows = max(1, _SPAN_BITS // (DRAWN[column.dtype].bits * _elements(column)))
         parts, rows = [], self.rows[start:stop]

@@ -13,13 +13,13 @@ import xxhash
 from dlio_benchmark.common.enumerations import Compression
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ConfigError, Issue
-from dlio_benchmark.parquet.encode import Codec
+from dlio_benchmark.parquet.encode import Codec, Rows
 from dlio_benchmark.parquet.encode_footer import FooterBuilder
 from dlio_benchmark.parquet.write_file import PageMaker, Sink, write_pages
 from dlio_benchmark.parquet.write_plan import shape_of
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile
 from dlio_benchmark.storage.base import Storage
-from dlio_benchmark.synth import Chosen, Rows, Series, partition_codes, partition_rows, partition_texts
+from dlio_benchmark.synth import Chosen, Series, partition_codes, partition_rows, partition_texts
 
 COMPRESSION_MAP: Mapping[Compression, str] = {
     Compression.NONE: "NONE",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,17 @@ class Encoding(IntEnum):
     PLAIN = 0
     RLE = 3
     RLE_DICTIONARY = 8
+
+
+class Rows(Protocol):
+    """The rows of a column of a file to write, by their position in it; several threads may ask at once."""
+
+    def payload(self, start: int, stop: int) -> Values:
+        """Return the values of rows ``[start, stop)``, in little-endian order.
+
+        Numbers come as a flat array, booleans as bytes of eight (lowest bit first, the last byte filled with zeros),
+        text and bytes as uint8 of shape (rows, bytes per value).
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +95,14 @@ class Codec:
         """The codec's number in the format."""
         return CODECS[self.compression].number
 
+    def gathered(self, parts: list[Part]) -> list[Part]:
+        """Return ``parts`` as `compress` takes them: joined if there is a codec."""
+        return parts if len(parts) == 1 or self.compression is Compression.NONE else [b"".join(parts)]
+
     def compress(self, parts: Sequence[Part]) -> tuple[Part, ...]:
-        """Return the compressed body, or ``parts`` themselves without a codec; several threads may call it at once."""
+        """Return gathered parts compressed, themselves without a codec; several threads may call it at once."""
         codec = self._new()
-        if codec is None:
-            return tuple(parts)
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return (memoryview(codec.compress(body)).cast("B"),)
+        return tuple(parts) if codec is None else tuple(memoryview(codec.compress(part)).cast("B") for part in parts)
 
     def _new(self) -> pa.Codec | None:
         if self.compression is Compression.NONE:
@@ -125,13 +137,17 @@ class ChunkEncoder:
         self._body = _indices if worth_it else _PLAIN.get(column.dtype, _as_it_is)
         self._per_row, self._is_list = values_per_row(column), is_list(column)
 
-    def page(self, payload: Values, rows: int) -> Page:
-        """Return the data page of ``rows`` rows, given their values as they lie in the stream."""
-        values = rows * self._per_row
-        body = self._body(payload)
-        if self._is_list:
-            body = [list_levels(rows, self._per_row), *body]
+    def page(self, rows: Rows, start: int, stop: int) -> Page:
+        """Return the data page of rows ``[start, stop)``."""
+        values = (stop - start) * self._per_row
+        body = self._gathered(rows, start, stop)
         return _page(_DATA_PAGE, _data_head(values, self._encoding), body, self.codec, values)
+
+    def _gathered(self, rows: Rows, start: int, stop: int) -> list[Part]:
+        """Return the body for the codec; what was joined for it is not held beside it."""
+        values = self._body(rows.payload(start, stop))
+        levels: list[Part] = [list_levels(stop - start, self._per_row)] if self._is_list else []
+        return self.codec.gathered([*levels, *values])
 
 
 def most_rows(column: Column, target_bytes: int) -> int:

@@ -12,13 +12,12 @@ import xxhash
 
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import CannotCreateError
-from dlio_benchmark.parquet.encode import ChunkEncoder, Codec, Page, Part
+from dlio_benchmark.parquet.encode import ChunkEncoder, Codec, Page, Part, Rows
 from dlio_benchmark.parquet.encode_footer import MAGIC, ChunkWritten, FooterBuilder, tail
 from dlio_benchmark.parquet.encode_schema import values_per_row
 from dlio_benchmark.parquet.write_pipeline import Job, in_order
 from dlio_benchmark.parquet.write_plan import FileShape, PageSpan
 from dlio_benchmark.storage.base import OutputFile
-from dlio_benchmark.synth import Rows
 
 _DIRECT_BYTES = 512 << 10
 _STAGE_BYTES = 1 << 20
@@ -87,8 +86,7 @@ class PageMaker:
 
     def _page(self, span: PageSpan) -> Page:
         try:
-            payload = self._rows[span.column].payload(span.start, span.stop)
-            return self.encoder(span).page(payload, span.stop - span.start)
+            return self.encoder(span).page(self._rows[span.column], span.start, span.stop)
         except (MemoryError, pa.ArrowException) as error:
             msg = f"{self._where(span)}: cannot make a page of {self._shape.payload_bytes([span])} bytes: {error!r}"
             raise CannotCreateError(msg) from error
@@ -111,8 +109,12 @@ class GroupRecorder:
     shape: FileShape
     chunks: list[ChunkWritten]
 
-    def add(self, span: PageSpan, page: Page) -> None:
-        """Append the next page of the file, and before it the chunk's dictionary if it is the first."""
+    def add_all(self, pages: Iterable[tuple[PageSpan, Page]]) -> None:
+        """Append the next pages of the file, and before the first of a chunk its dictionary."""
+        for span, page in pages:
+            self._add(span, page)
+
+    def _add(self, span: PageSpan, page: Page) -> None:
         _, start, stop = self.shape.group_of(span.start)
         if span.start == start:
             self.chunks.append(ChunkWritten(self.maker.encoder(span), self.sink.bytes))
@@ -135,8 +137,8 @@ def write_pages(maker: PageMaker, shape: FileShape, sink: Sink, footer: FooterBu
     sink.add([MAGIC])
     with closing(in_order(jobs, threads)) as made:
         for pages in made:
-            for span, page in pages:
-                recorder.add(span, page)
+            recorder.add_all(pages)
+            del pages  # so that they are gone while the next are awaited
     end = tail(footer.encoded())
     sink.add([end])
     sink.flush()

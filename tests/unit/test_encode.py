@@ -19,13 +19,13 @@ from thrift_reader import ThriftReader
 from dlio_benchmark.common.enumerations import ColumnType, Compression
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import CannotCreateError, ConfigError
-from dlio_benchmark.parquet.encode import CODECS, ChunkEncoder, Codec, Page, most_rows
+from dlio_benchmark.parquet.encode import CODECS, ChunkEncoder, Codec, Page, Rows, most_rows
 from dlio_benchmark.parquet.encode_footer import FooterBuilder
 from dlio_benchmark.parquet.encode_schema import arrow_schema
 from dlio_benchmark.parquet.write_file import PageMaker, Sink, write_pages
 from dlio_benchmark.parquet.write_plan import shape_of
 from dlio_benchmark.storage.memory import MemoryStorage
-from dlio_benchmark.synth import Rows, as_values, to_arrow
+from dlio_benchmark.synth import as_values, to_arrow
 
 PLAIN = Codec(Compression.NONE)
 INTEGERS = {
@@ -60,7 +60,9 @@ def header_and_body(page: Page) -> tuple[dict[int, Any], bytes]:
 @pytest.mark.parametrize("compression", CODECS)
 def test_a_header_says_sizes_checksum_and_values(compression: Compression) -> None:
     values = np.tile(np.arange(50, dtype=np.float32), 40)
-    page = ChunkEncoder(Column("x", ColumnType.FLOAT32, 2), Codec(compression), 4000).page(values, 1000)
+    page = ChunkEncoder(Column("x", ColumnType.FLOAT32, 2), Codec(compression), 4000).page(
+        Held(Column("x"), values.reshape(1000, -1)), 0, 1000
+    )
     header, body = header_and_body(page)
     assert header[1] == 0
     assert header[3] == len(body)
@@ -74,7 +76,7 @@ def test_a_header_says_sizes_checksum_and_values(compression: Compression) -> No
 
 def test_an_uncompressed_page_holds_the_very_memory_it_was_given() -> None:
     values = np.arange(1000, dtype=np.float32)
-    page = ChunkEncoder(Column("x"), PLAIN, 1000).page(values, 1000)
+    page = ChunkEncoder(Column("x"), PLAIN, 1000).page(Held(Column("x"), values.reshape(1000, -1)), 0, 1000)
     assert np.shares_memory(np.frombuffer(page.parts[-1], np.uint8), values)
 
 
@@ -82,7 +84,7 @@ def test_an_uncompressed_page_holds_the_very_memory_it_was_given() -> None:
 def test_a_page_of_bytes_is_the_bytes_themselves(dtype: ColumnType) -> None:
     values = np.arange(1000).astype(np.uint8)
     encoder = ChunkEncoder(Column("x", dtype), PLAIN, len(values))
-    header, body = header_and_body(encoder.page(values, len(values)))
+    header, body = header_and_body(encoder.page(Held(Column("x"), values), 0, len(values)))
     assert values.tobytes() in body
     assert len(body) <= len(values) + 8
     assert header[5][2] == 8
@@ -99,7 +101,7 @@ def test_only_bytes_have_a_dictionary_and_only_where_it_makes_the_chunk_smaller(
     if dtype not in (ColumnType.INT8, ColumnType.UINT8):
         assert encoder.dictionary is None
         return
-    chunk_bytes = encoder.page(np.zeros(values, np.uint8), values).stored_bytes
+    chunk_bytes = encoder.page(Held(Column("x"), np.zeros(values, np.uint8)), 0, values).stored_bytes
     if encoder.dictionary is None:
         assert values < 400
     else:
