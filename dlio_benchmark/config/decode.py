@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -103,6 +104,33 @@ def decode(tree: Any, *, strict: bool = False, typed: Collection[str] = ()) -> D
     return Decoded(workload, (*unknown, *found.notes))
 
 
+def decode_given(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of every key that ``tree`` gives, by dotted path; rules between keys are not applied.
+
+    Raises:
+        ConfigError: naming every value that is not one of its key.
+    """
+    found = _Findings()
+    given = _in_todays_words(tree, found)
+    workload = _section(Workload, given, "", found)
+    if found.issues:
+        raise ConfigError(found.issues)
+    return {path: at(workload, path) for path in _places() if _gives(given, path)}
+
+
+def at(workload: Workload, path: str) -> Any:
+    """Return the value that stands at a dotted path."""
+    value: Any = workload
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _gives(tree: Any, path: str) -> bool:
+    name, _, rest = path.partition(".")
+    return isinstance(tree, Mapping) and name in tree and (not rest or _gives(tree[name], rest))
+
+
 def _as_data_reader(issues: Sequence[Issue]) -> list[Issue]:
     return [Issue(f"data_{one.where}" if overlap("reader", one.where) else one.where, one.what) for one in issues]
 
@@ -169,6 +197,7 @@ def _places() -> tuple[str, ...]:
 
 _BAD = object()
 _MOST = 2**63 - 1
+_DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 class _WrongError(Exception):
@@ -255,7 +284,7 @@ def _bool(value: Any) -> bool:
 
 
 def _int(value: Any) -> int:
-    number = value if isinstance(value, int) or not _whole(value) else int(value)
+    number = int(value) if _whole(value) else value
     if isinstance(number, bool) or not isinstance(number, int):
         raise _WrongError("must be a whole number")
     if not -_MOST <= number <= _MOST:
@@ -264,7 +293,8 @@ def _int(value: Any) -> int:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
+    """Whether ``value`` is written as 8.0, or as the text "8", which is what an environment variable gives."""
+    return value.is_integer() if isinstance(value, float) else isinstance(value, str) and bool(_DIGITS.fullmatch(value))
 
 
 def _float(value: Any) -> float:

@@ -101,4 +101,4 @@ def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_SECONDS:
         msg = f"{name} must be a number from 0 to {_MOST_SECONDS:g}, got {shown(value)}"
         raise ValueError(msg)
-    return float(value)
+    return value

@@ -147,7 +147,7 @@ class Dataset:
     num_subfolders_train: int = key(0, "sub-folders of the training files", least=0, shapes_data=True)
     num_subfolders_eval: int = key(0, "sub-folders of the evaluation files", least=0, shapes_data=True)
     file_prefix: str = key("img", "first part of a file name", shapes_data=True)
-    seed: int = key(10, "seed of the generated values", least=0, shapes_data=True)
+    seed: int = key(10, "seed of the generated values", least=0, legacy="data_seed", shapes_data=True)
     record_length_bytes: float = key(
         65536, "bytes of a sample without columns", unit="bytes", least=1, legacy="record_length", shapes_data=True
     )

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dlio_benchmark.common.enumerations import ColumnType, Compression, Shuffle
-from dlio_benchmark.config.decode import FOREIGN_KEYS, Decoded, decode
+from dlio_benchmark.common.enumerations import ColumnType, Compression, FormatType, Shuffle
+from dlio_benchmark.config.decode import FOREIGN_KEYS, Decoded, decode, decode_given
 from dlio_benchmark.config.duration import Duration
 from dlio_benchmark.config.fields import declared
 from dlio_benchmark.config.model import Column, Workload
@@ -93,7 +93,7 @@ def test_a_number_beyond_its_declared_bound_is_refused(path: str, bound: str, be
 
 
 WRONG_KINDS: dict[Any, list[Any]] = {
-    int: [1.5, "8", True, [1], {"a": 1}, float("nan"), float("inf"), 2**63, -(2**70)],
+    int: [1.5, "8x", "", True, [1], {"a": 1}, float("nan"), float("inf"), 2**63, -(2**70)],
     float: ["1", True, [1.0], {"a": 1}, float("nan"), float("-inf"), 10**400],
     bool: [2, 0.0, "maybe", [True], None, {"a": 1}],
     str: [True, ["a"], {"a": 1}],
@@ -113,10 +113,24 @@ def test_a_list_with_wrong_items_is_refused(path: str, value: Any) -> None:
     assert all(issue.where.startswith(path) for issue in issues_of(nested(path, value)))
 
 
+def test_a_whole_number_may_be_text_as_an_environment_variable_gives_it() -> None:
+    assert decode(nested("dataset.num_files_train", "64")).workload.dataset.num_files_train == 64
+    assert only_issue(nested("dataset.num_files_train", "9" * 19)).what.startswith("must fit into 64 bits")
+
+
 def test_a_section_must_be_a_mapping_and_may_be_empty() -> None:
     assert only_issue({"dataset": {"format": "parquet"}, "train": [1]}).where == "train"
     assert only_issue({"dataset": {"format": "parquet", "parquet": 7}}).where == "dataset.parquet"
     assert decode({"dataset": {"format": "parquet"}, "train": None}).workload == PARQUET
+
+
+def test_given_keys_are_decoded_alone_and_without_rules() -> None:
+    given = decode_given(
+        {"dataset": {"format": "csv", "parquet": {"row_group_size": 5}}, "data_reader": {"batch_size": 2}}
+    )
+    assert given == {"dataset.format": FormatType.CSV, "dataset.parquet.row_group_size": 5, "reader.batch_size": 2}
+    with pytest.raises(ConfigError, match=r"train.epochs: must be a whole number"):
+        decode_given({"train": {"epochs": "many"}})
 
 
 @pytest.mark.parametrize("tree", [None, 5, "text", [1, 2], True])
