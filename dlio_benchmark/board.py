@@ -179,6 +179,8 @@ def described(rank: int, row: Row | None, now_ns: int) -> str:
     if row is None:
         return f"rank {rank}: has posted nothing"
     where = f"waits in {row.waiting} since" if row.waiting else "no progress for"
+    if row.state is State.FAILED:
+        where = f"ends with code {row.code} since"
     line = f"rank {rank} on host {row.host} (pid {row.pid}): {row.doing()}; {where} {row.still_ns(now_ns) / 1e9:.1f} s"
     return f"{line}; does not answer" if row.is_frozen(now_ns) else line
 

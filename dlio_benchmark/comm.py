@@ -121,6 +121,7 @@ class _Meeting:
 
     def leave(self, rank: int, how: str) -> None:
         with self.changed:
+            self.said.pop(rank, None)
             self.left[rank] = how
             self._complete()
 

@@ -9,6 +9,7 @@ without pause, then with growing naps, which leaves the interpreter to the `Watc
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ from mpi4py import MPI  # noqa: E402 - is set up not to start MPI on import
 
 from dlio_benchmark.board import Board, Row, State  # noqa: E402
 from dlio_benchmark.comm import Launch, differing  # noqa: E402
-from dlio_benchmark.errors import ConfigError, DlioError, Issue, StalledError  # noqa: E402
+from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, StalledError  # noqa: E402
 from dlio_benchmark.guard import Guard, die_with_parent, end_after  # noqa: E402
 from dlio_benchmark.plan.epoch import World  # noqa: E402
 from dlio_benchmark.watch import Watch  # noqa: E402
@@ -35,16 +36,19 @@ T = TypeVar("T")
 _SPIN_NS = 200_000
 _LONGEST_NAP_S = 0.001
 _FINALIZE_S = 10.0
+_LAST_WORDS_S = 0.2
 _FOLLOW_S = 3.0
 _LEAD_S = 1.5
 _DESCRIPTION_BYTES = 256
 _OPEN_MPI = "Open MPI"
 
 
-def join(launch: Launch, guard: Guard, *, deadline_s: float, stall_s: float, board: int | None = None) -> Mpi:
+def join(
+    launch: Launch, guard: Guard, *, deadline_s: float, stall_s: float, place: str = "", board: int | None = None
+) -> Mpi:
     """Return the group of all ranks that the launcher started; it is lent to ``guard``.
 
-    ``board`` is the opened board of who launched the job, if that is known.
+    See `Mpi` for ``place`` and ``board``.
 
     Raises:
         ConfigError: if the MPI library is not the launcher's, or sees another number of ranks.
@@ -55,14 +59,26 @@ def join(launch: Launch, guard: Guard, *, deadline_s: float, stall_s: float, boa
         raise _wrong(f"the ranks were started by {launch.launcher}, but mpi4py is bound to {library}")
     owned = not MPI.Is_initialized()
     if owned:
-        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+        _start(deadline_s)
     size = MPI.COMM_WORLD.Get_size()
     if launch.size is not None and launch.size != size:
         if owned:
             MPI.Finalize()
         raise _wrong(f"{launch.launcher} started {launch.size} ranks, but {library} sees {size}")
     die_with_parent(signal.SIGTERM)
-    return Mpi(MPI.COMM_WORLD, guard, deadline_s=deadline_s, stall_s=stall_s, owned=owned, board=board)
+    return Mpi(MPI.COMM_WORLD, guard, deadline_s=deadline_s, stall_s=stall_s, owned=owned, place=place, board=board)
+
+
+def _start(deadline_s: float) -> None:
+    """Start MPI, which waits for all ranks and cannot be polled: past the deadline say where, and end."""
+    if not deadline_s:
+        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+        return
+    faulthandler.dump_traceback_later(deadline_s)
+    cancel = end_after(deadline_s + _LAST_WORDS_S, Exit.STALLED)
+    MPI.Init_thread(MPI.THREAD_MULTIPLE)
+    cancel()
+    faulthandler.cancel_dump_traceback_later()
 
 
 def _wrong(what: str) -> ConfigError:
@@ -77,6 +93,7 @@ class Mpi:
         world: is duplicated, so that its other users and this group do not meet.
         owned: MPI was started for this group and is finalized with it.
         place: names what shares memory and process numbers with this rank; by default the host.
+        board: the opened board of who launched the job, if that is known.
     """
 
     def __init__(
@@ -177,8 +194,9 @@ class Mpi:
             cancel()
 
     def claim(self) -> bool:
-        """Return whether this is the first process of the host to report an end."""
-        return self._board.claim()
+        """Return whether this is the first rank to report an end, as far as this host can know."""
+        spoken = any(row.state is State.FAILED for row in self._board.rows().values())
+        return not spoken and self._board.claim()
 
     def settle(self, code: int, *, first: bool) -> None:
         """Post that this rank has ended, and wait for the others on this host to have ended, too, or for the abort."""

@@ -8,6 +8,7 @@ host, in which stage, and then ends the whole group.  The group itself (see `Gro
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -25,6 +26,7 @@ from typing import Any, Protocol
 from dlio_benchmark.errors import DlioError, Exit, InterruptedRunError, PeerFailedError
 from dlio_benchmark.plan.epoch import World
 
+FAILED_IN = "failed in stage:"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE_S = 4.0
 _ORPHAN_S = 1.0
@@ -82,7 +84,8 @@ class Failure:
     trace: str
 
     def __str__(self) -> str:
-        lines = [f"rank {self.rank} of {self.size} on host {self.host} (pid {self.pid}) failed in stage: {self.stage}"]
+        who = f"rank {self.rank} of {self.size}" if self.size > 1 else "the process"
+        lines = [f"{who} on host {self.host} (pid {self.pid}) {FAILED_IN} {self.stage}"]
         lines += self.trace.splitlines() or [f"{self.error}: {self.message}"]
         return "\n  ".join(lines)
 
@@ -178,9 +181,16 @@ class Guard:
     Args:
         debug: show the traceback of errors raised on purpose, too.
         record: is called with the failure before the group ends.
+        patience_s: how long the process may go on after a signal.
     """
 
-    def __init__(self, *, debug: bool = False, record: Callable[[Failure], None] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        debug: bool = False,
+        record: Callable[[Failure], None] | None = None,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         self.pulse = Pulse()
         self.world = World()
         self.host = socket.gethostname()
@@ -190,12 +200,14 @@ class Guard:
         self._interrupted = False
         self._debug = debug
         self._record = record
+        self._patience_s = patience_s
         self._lock = threading.RLock()
         self._launcher = os.getppid()
         self._undo: list[Callable[[], Any]] = []
 
     def __enter__(self) -> Guard:
         hook, thread_hook = sys.excepthook, threading.excepthook
+        os.register_at_fork(after_in_child=self._forget)
         self._undo = [partial(setattr, sys, "excepthook", hook), partial(setattr, threading, "excepthook", thread_hook)]
         sys.excepthook = lambda _kind, error, _trace: self.fail(error)
         threading.excepthook = self._thread_failed
@@ -213,8 +225,16 @@ class Guard:
                 self.fail(error)
                 raise SystemExit(exit_code(error))
         finally:
-            while self._undo:
-                self._undo.pop()()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _forget(self) -> None:
+        """Give a forked child its own ends back: its signals and errors are no business of the group."""
+        self.group = None
+        self._let_go()
 
     def fail(self, error: BaseException) -> None:
         """Report ``error`` and end the group; without a group only report it."""
@@ -223,7 +243,8 @@ class Guard:
                 return
             self.ending = True
             group, failure = self.group, self.failure(error)
-            first = not isinstance(error, PeerFailedError) and (group is None or group.claim())
+            follows = isinstance(error, PeerFailedError) or self.verdict not in (None, error)
+            first = not follows and (group is None or group.claim())
             if first:
                 self.say(str(failure))
             if self._record is not None:
@@ -232,7 +253,8 @@ class Guard:
                 self.ending = False
                 return
             group.settle(failure.code, first=first)
-            sys.stdout.flush()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
             end_after(_ABORT_S, failure.code)
             group.abort(failure.code)
 
@@ -253,9 +275,10 @@ class Guard:
         )
 
     def say(self, text: str) -> None:
-        """Write one block to standard error, as a whole, even while the interpreter is ending."""
-        sys.stderr.flush()
-        os.write(2, f"dlio_benchmark: {text}\n".encode(errors="replace"))
+        """Write one block to standard error, as a whole; who listened may be gone already."""
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+            os.write(2, f"dlio_benchmark: {text}\n".encode(errors="replace"))
 
     def _thread_failed(self, args: Any) -> None:
         if args.exc_type is SystemExit:
@@ -263,7 +286,8 @@ class Guard:
         error = args.exc_value or args.exc_type()
         error.add_note(f"in thread {args.thread.name if args.thread else 'unknown'}")
         self.fail(error)
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(exit_code(error))
 
     def _take_signals(self) -> None:
@@ -285,7 +309,7 @@ class Guard:
             code = int(_interruption(number[0]).code)
             if signals > 1:
                 os._exit(code)
-            end_after(_PATIENCE_S if os.getppid() == self._launcher else _ORPHAN_S, code)
+            end_after(self._patience_s if os.getppid() == self._launcher else _ORPHAN_S, code)
         os.close(heard)
 
     def _signalled(self, signum: int, _frame: FrameType | None) -> None:

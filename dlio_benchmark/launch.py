@@ -22,11 +22,12 @@ from enum import Enum
 from pathlib import Path
 from typing import IO
 
-from dlio_benchmark.board import BOARD, MARK, Board, Row, State, described, missing_of
+from dlio_benchmark.board import BOARD, MARK, Board, Row, State, table
 from dlio_benchmark.errors import ConfigError, Exit, Issue, listed
+from dlio_benchmark.guard import FAILED_IN
 
 _PROGRAMS = ("mpirun", "mpiexec")
-_OF_A_LAUNCHER = re.compile(r"(PMI|PMIX|HYDI?|MPI_LOCAL|OMPI_(COMM_WORLD|UNIVERSE|MCA|VERSION)|PRTE|MV2_COMM)_?\w*")
+_OF_A_RANK = re.compile(r"PMI_|PMIX_(?!MCA_)|HYDI_|MPI_LOCAL|OMPI_COMM_WORLD_|OMPI_WORLD_|PRTE_LAUNCHED")
 _GRACE_S = 5.0
 _POLL_S = 0.02
 
@@ -99,7 +100,8 @@ class Finished:
     """How a launched job ended.
 
     Attributes:
-        code: 0 if the launcher says so and no rank left its group open; 128 + number for a signal.
+        code: of the rank that failed first, if it could post it; else the launcher's, 128 + number for a signal.
+            It is 0 only if no rank left its group open.
         stderr: of the job, and behind it what the ranks last said if none of them could say how they ended.
         left: ids of the processes that were still there some seconds after the launcher, and had to be killed.
         seconds: until the last process was gone.
@@ -130,7 +132,7 @@ def run(
     launcher = launcher or find_launcher()
     mark = uuid.uuid4().hex
     board = Board(n, Board.make(n, mark))
-    inherited = {name: text for name, text in (env or os.environ).items() if not _OF_A_LAUNCHER.fullmatch(name)}
+    inherited = {name: text for name, text in (env or os.environ).items() if not _OF_A_RANK.match(name)}
     environ = {**inherited, **launcher.environ(), MARK: mark, BOARD: board.path}
     begun = time.monotonic()
     with contextlib.closing(board), tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -147,11 +149,9 @@ def run(
             left = _end(job, mark, grace_s)
         seconds = time.monotonic() - begun
         stdout, stderr = _text(out), _text(err)
-        last_words = _last_words(board.rows(), n, stdout + stderr)
-    code = job.returncode if job.returncode >= 0 else 128 - job.returncode
-    if last_words and code == 0:
-        code = int(Exit.INTERNAL)
-    return Finished(code, stdout, stderr + last_words, timed_out, left, seconds)
+        rows = board.rows()
+    last_words = _last_words(rows, n, stdout + stderr)
+    return Finished(_code(job.returncode, rows), stdout, stderr + last_words, timed_out, left, seconds)
 
 
 def marked(mark: str) -> list[int]:
@@ -181,21 +181,28 @@ def _end(job: subprocess.Popen[bytes], mark: str, grace_s: float) -> tuple[int, 
     return tuple(pid for pid in left if pid != job.pid)
 
 
-def _last_words(rows: Mapping[int, Row], size: int, output: str) -> str:
-    """Return what the ranks last posted if some ended without closing and none could say why, else nothing.
+def _code(launcher_code: int, rows: Mapping[int, Row]) -> int:
+    failed = [row for row in rows.values() if row.state is State.FAILED]
+    if failed:
+        return min(failed, key=lambda row: row.moved_ns).code
+    is_open = any(row.state is not State.CLOSING for row in rows.values())
+    code = launcher_code if launcher_code >= 0 else 128 - launcher_code
+    return int(Exit.INTERNAL) if is_open and not code else code
 
-    A process that the launcher's ``output`` names comes first, then those that the others waited for.
+
+def _last_words(rows: Mapping[int, Row], size: int, output: str) -> str:
+    """Return what the ranks last posted if some ended without closing and nobody was heard, else nothing.
+
+    Those that the others waited for come first; the process that a launcher blames is often one that it killed itself.
     """
-    if all(row.state is State.CLOSING for row in rows.values()) or any(
-        row.state is State.FAILED for row in rows.values()
-    ):
+    if all(row.state is State.CLOSING for row in rows.values()) or FAILED_IN in output:
         return ""
     now_ns = max(row.posted_ns for row in rows.values())
-    blamed = {int(pid) for pid in re.findall(r"\bPID\s+(\d+)", output)}
-    missing = set(missing_of(rows, size, now_ns))
-    order = sorted(rows, key=lambda rank: (rows[rank].pid not in blamed, rank not in missing, rank))
-    lines = [described(rank, rows[rank], now_ns) for rank in order]
-    return "dlio_benchmark: " + listed("the job ended without a word; its ranks were last seen at", lines) + "\n"
+    return (
+        "dlio_benchmark: "
+        + listed("the job ended without a word; its ranks were last seen at", table(rows, size, now_ns))
+        + "\n"
+    )
 
 
 def _text(stream: IO[bytes]) -> str:

@@ -14,14 +14,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dlio_benchmark.board import FROZEN_NS, Board, Row, State, Stuck, judged, stalled, table
+from dlio_benchmark.board import FROZEN_NS, Board, Row, State, Stuck, judged, missing_of, stalled, table
 from dlio_benchmark.errors import DlioError, Exit, PeerFailedError, RankLostError, StalledError, listed
 from dlio_benchmark.guard import Guard
 
 TICK_S = 0.1
+_PACE_NS = 600_000
+_PF_EXITING = 4
 
 
 class Watch:
@@ -51,7 +53,7 @@ class Watch:
         self._state, self._code = State.RUNNING, 0
         self._said: tuple[object, ...] = ()
         self._moved_ns = 0
-        self._judged_ns = 0
+        self._judged_ns = self._next_look_ns = 0
         self._missing: tuple[int, ...] = ()
         self._stop, self._stopped = os.pipe()
         self._pids: dict[int, int] = {}
@@ -71,7 +73,6 @@ class Watch:
         if self._thread is not threading.current_thread():
             self._thread.join()
         os.close(self._stop)
-        faulthandler.unregister(signal.SIGUSR1)
 
     def post(self, state: State, code: int = 0) -> None:
         """Post this rank's row now, with ``state``; called by the thread that changes it."""
@@ -87,7 +88,7 @@ class Watch:
     def renew(self) -> None:
         """Post this rank's row again, with the present moment."""
         now_ns, pulse = time.monotonic_ns(), self._guard.pulse
-        said = (pulse.stage, pulse.done, pulse.operations, pulse.waiting)
+        said = (self._state, pulse.stage, pulse.done, pulse.operations, pulse.waiting)
         if said != self._said:
             self._said, self._moved_ns = said, now_ns
         numbers = (pulse.operations, pulse.done, self._moved_ns, now_ns)
@@ -108,7 +109,8 @@ class Watch:
                 break
             for fd in ready:
                 poll.unregister(fd)
-                self._lost(self._pids[fd])
+            if ready:
+                self._lost(sorted(self._pids[fd] for fd in ready))
             self._tick(time.monotonic_ns())
         for fd in self._pids:
             os.close(fd)
@@ -119,7 +121,11 @@ class Watch:
             self._relay(self._board)
         if self._guard.verdict is not None:
             self._insist(now_ns)
-            return
+        elif now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + self._guard.world.size * _PACE_NS
+            self._look(now_ns)
+
+    def _look(self, now_ns: int) -> None:
         rows = {rank: row for rank, row in self._board.rows().items() if row.state is not State.CLOSING}
         failed = sorted(rank for rank, row in rows.items() if row.state is State.FAILED)
         if failed and self._guard.world.rank not in failed:
@@ -142,12 +148,20 @@ class Watch:
         if now_ns - self._judged_ns > patience_ns and not self._guard.ending and self._guard.verdict is not None:
             self._guard.fail(self._guard.verdict)
 
-    def _lost(self, rank: int) -> None:
-        row = self._board.rows().get(rank)
-        if self._state is State.CLOSING or row is None or row.state is not State.RUNNING:
+    def _lost(self, gone: Sequence[int]) -> None:
+        """End the group because of neighbours that are ``gone``, naming the one that went first.
+
+        A launcher kills the others within a millisecond, and their ends can be seen first; the cause is the one among
+        the dying that the others waited for.
+        """
+        rows = {rank: row for rank, row in self._board.rows().items() if row.state is State.RUNNING}
+        if self._state is State.CLOSING or not any(rank in rows for rank in gone):
             return
-        who = f"rank {rank} on host {row.host} (pid {row.pid})"
-        self._guard.fail(RankLostError(f"{who} ended without a word, in stage: {row.doing()}"))
+        missing = missing_of(rows, self._guard.world.size, time.monotonic_ns())
+        dying = [rank for rank in missing if rank in self._neighbours and rank in rows and _is_dying(rows[rank].pid)]
+        rank = next(iter([*dying, *(rank for rank in gone if rank in rows)]))
+        who = f"rank {rank} on host {rows[rank].host} (pid {rows[rank].pid})"
+        self._guard.fail(RankLostError(f"{who} ended without a word, in stage: {rows[rank].doing()}"))
 
     def _speaks(self, rows: Mapping[int, Row], now_ns: int) -> bool:
         able = [rank for rank, row in rows.items() if not row.is_frozen(now_ns)]
@@ -178,7 +192,18 @@ def _followed(rank: int, row: Row) -> PeerFailedError:
 
 
 def _is_stopped(pid: int) -> bool:
+    return _stat(pid)[0] in "TtZX"
+
+
+def _is_dying(pid: int) -> bool:
+    state, flags = _stat(pid)
+    return state in "ZX" or bool(flags & _PF_EXITING)
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """Return state and flags of a process; as of a dead one if there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return True
+        return "X", 0
+    return fields[0], int(fields[6])

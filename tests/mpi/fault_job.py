@@ -19,7 +19,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from dlio_benchmark.comm import Comm, connect
+from dlio_benchmark.board import MARK
+from dlio_benchmark.comm import Comm, connect, launch_of
 from dlio_benchmark.errors import InterruptedRunError, StorageError
 from dlio_benchmark.guard import Guard, die_with_parent
 
@@ -53,12 +54,26 @@ def signal_me(signum: int) -> Callable[[Comm], None]:
 
 
 def kill_launcher(comm: Comm) -> None:
-    """Kill the topmost process that carries the mark of this launch."""
-    pid = os.getpid()
-    while b"DLIO_BENCHMARK_LAUNCH=" in Path(f"/proc/{parent_of(pid)}/environ").read_bytes():
-        pid = parent_of(pid)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(launcher(), signal.SIGKILL)
     time.sleep(60)
+
+
+def interrupt_launcher(*signals: int) -> Callable[[Comm], None]:
+    def fault(comm: Comm) -> None:
+        for signum in signals:
+            os.kill(launcher(), signum)
+            time.sleep(0.3)
+        time.sleep(60)
+
+    return fault
+
+
+def launcher() -> int:
+    """Return the topmost process that carries the mark of this launch."""
+    pid = os.getpid()
+    while f"{MARK}=".encode() in Path(f"/proc/{parent_of(pid)}/environ").read_bytes():
+        pid = parent_of(pid)
+    return pid
 
 
 def parent_of(pid: int) -> int:
@@ -95,6 +110,9 @@ FAULTS: Mapping[str, Callable[[Comm], object]] = {
     "mismatch": lambda comm: comm.gather(1, "planted"),
     "worker-killed": lose_worker,
     "launcher-killed": kill_launcher,
+    "launcher-sigterm": interrupt_launcher(signal.SIGTERM),
+    "launcher-sigint": interrupt_launcher(signal.SIGINT),
+    "early": nothing,
     "none": nothing,
 }
 
@@ -111,14 +129,29 @@ def work(comm: Comm, fault: Callable[[Comm], object], faulty_stage: str) -> None
         comm.gather(step, f"end of {stage}")
 
 
+def joined(guard: Guard, deadline_s: float, *, apart: bool) -> Comm:
+    """Return the group; its ranks are on one host, or behave as if each were on its own."""
+    stall_s = deadline_s / 3
+    launch = launch_of(os.environ)
+    if launch is None or not apart:
+        return connect(os.environ, guard=guard, deadline_s=deadline_s, stall_s=stall_s)
+    from dlio_benchmark.comm_mpi import join
+
+    return join(launch, guard, deadline_s=deadline_s, stall_s=stall_s, place=f"place {launch.rank}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("fault", choices=FAULTS)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--deadline", type=float, default=3.0)
+    parser.add_argument("--apart", action="store_true")
     options = parser.parse_args()
     with Guard() as guard:
-        comm = connect(os.environ, guard=guard, deadline_s=options.deadline, stall_s=options.deadline / 3)
+        launch = launch_of(os.environ)
+        if options.fault == "early" and launch is not None and launch.rank == 1:
+            raise StorageError("planted before the group came together")
+        comm = joined(guard, options.deadline, apart=options.apart)
         try:
             work(comm, FAULTS[options.fault], options.stage)
         except InterruptedRunError:
