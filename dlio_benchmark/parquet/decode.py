@@ -1,9 +1,9 @@
 """Column chunks as NumPy arrays, without touching single values.
 
 A PLAIN page of a column without nulls already is the array: its bytes are viewed, not decoded.  A chunk of one
-such page costs no copy; several pages are put into one array.  Small integers kept as one-byte indices into a
-dictionary are viewed in the same way when the dictionary maps each index to itself.  Whatever is not one of
-these layouts is left to a full decoder, and `chunk_values` says so with None; damage is an error in any case.
+such page costs no copy; the values of several pages are moved together.  Small integers kept as one-byte indices
+into a dictionary are viewed in the same way when the dictionary maps each index to itself.  Whatever is not one
+of these layouts is left to a full decoder, and `chunk_values` says so with None; damage is an error in any case.
 
 Invariant: an array that comes out has exactly the values that the footer promises, and nothing larger than
 that is ever allocated, whatever the pages claim.
@@ -12,15 +12,14 @@ that is ever allocated, whatever the pages claim.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from dlio_benchmark.parquet.decode_codec import NO_CODEC, UnknownLayout, decompressed
 from dlio_benchmark.parquet.decode_headers import (
     DATA_PAGE,
     DATA_PAGE_V2,
@@ -36,19 +35,22 @@ from dlio_benchmark.parquet.decode_headers import (
 from dlio_benchmark.parquet.decode_levels import are_all, are_lists, one_run
 
 Array: TypeAlias = NDArray[Any]
+Source: TypeAlias = memoryview
 
-CODECS = {"SNAPPY": "snappy", "GZIP": "gzip", "ZSTD": "zstd", "LZ4": "lz4_raw"}
-_SMALL_BYTES = 1 << 20
+_LENGTH_BYTES = 4
+_SLACK_BYTES = 1 << 20
+_LARGEST_OFFSET = (1 << 31) - 1
 _INDEX: dict[int, np.dtype[Any]] = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<u4")}
-_EVERY_BYTE = np.arange(256, dtype=np.uint8)
+_IDENTITY = {kind: np.arange(256, dtype=np.uint8).view(kind).astype("<i4").tobytes() for kind in ("i1", "u1")}
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """How a column of fixed-width values without nulls lies in the file.
+    """How a column without nulls lies in the file.
 
-    ``stored`` is the type of a value there (None for bits), ``dtype`` the type it is given as, and ``size``
-    the values of a list, 0 for a column that is no list.
+    ``stored`` is the type of a value there: None is a bit, ``V0`` bytes behind their length, of which all must
+    have the same.  ``dtype`` is the type that a value is given as, and ``size`` the values of a list, 0 for a
+    column that is no list.
     """
 
     stored: np.dtype[Any] | None
@@ -56,6 +58,20 @@ class Leaf:
     size: int = 0
     max_def: int = 0
     max_rep: int = 0
+    width: int = field(init=False)
+    """Bytes that a stored value takes at least; 0 for a bit."""
+    is_array: bool = field(init=False)
+    """Whether the values of an uncompressed PLAIN page are the array."""
+    is_bare: bool = field(init=False)
+    """Whether nothing else is in such a page."""
+
+    def __post_init__(self) -> None:
+        """Work out once what each page asks for."""
+        width = 0 if self.stored is None else self.stored.itemsize or _LENGTH_BYTES
+        is_array = self.stored == self.dtype and self.dtype.itemsize > 0
+        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "is_array", is_array)
+        object.__setattr__(self, "is_bare", is_array and not self.max_def and not self.max_rep)
 
 
 class Chunk(NamedTuple):
@@ -78,15 +94,13 @@ def pages(body: memoryview, chunk: Chunk, verify: bool) -> list[PageHeader]:
     """
     found: list[PageHeader] = []
     at, left, end = 0, chunk.values, len(body)
-    while left > 0:
-        if at >= end:
-            break
-        header = page_header(body, at, end)
+    while left > 0 and at < end:
+        header = page_header(body, at, end, verify)
         stop = header.body + header.stored
         if verify and header.crc is not None and zlib.crc32(body[header.body : stop]) != header.crc & 0xFFFFFFFF:
             raise PageError(at, "the checksum of the page does not match its bytes")
-        if header.kind != DICTIONARY_PAGE:
-            left -= header.values
+        if header.content.kind != DICTIONARY_PAGE:
+            left -= header.content.values
         elif found:
             raise PageError(at, "a dictionary page after another page")
         found.append(header)
@@ -99,188 +113,227 @@ def pages(body: memoryview, chunk: Chunk, verify: bool) -> list[PageHeader]:
 def check_sizes(chunk: Chunk, headers: Sequence[PageHeader]) -> None:
     """Raise PageError if the pages say that they decode to far more bytes than the footer promises."""
     decoded = sum(header.decoded for header in headers)
-    if decoded > max(chunk.decoded_bytes, 16 * _SMALL_BYTES):
+    if decoded > chunk.decoded_bytes + 16 * _SLACK_BYTES:
         promised = f"the footer promises {chunk.decoded_bytes}"
         raise PageError(0, f"the pages claim to decode to {decoded} bytes; {promised}")
 
 
-def _gzip_size(body: memoryview) -> int:
-    return int.from_bytes(body[-4:], "little")
+def chunk_values(body: memoryview, chunk: Chunk, leaf: Leaf, headers: Sequence[PageHeader]) -> Array | None:
+    """Return the values in ``body``, of shape (rows,) or (rows, size), or None if they cannot be viewed.
 
+    ``headers`` are those of `pages`.  The array may be a view of ``body``, which may have been changed to make
+    that possible, and need not be aligned.
 
-def _snappy_size(body: memoryview) -> int:
-    size = 0
-    for place, byte in enumerate(body[:5]):
-        size |= (byte & 0x7F) << 7 * place
-        if byte < 0x80:
-            break
-    return size
-
-
-_STATED_SIZES: dict[str, Callable[[memoryview], int]] = {"SNAPPY": _snappy_size, "GZIP": _gzip_size}
-
-
-@lru_cache(maxsize=16)
-def _codec(name: str) -> Any:
-    return pa.Codec(CODECS[name])
-
-
-class _Unviewable(Exception):  # noqa: N818 - not an error: it selects the other decoder
-    """The layout of a page is legal, but not one that can be viewed."""
+    Raises:
+        PageError: if a page contradicts itself or the footer.
+    """
+    if chunk.values != chunk.rows * (leaf.size or 1):
+        return None
+    if leaf.is_bare and len(headers) == 1 and chunk.codec == NO_CODEC:
+        (content, start, stored, decoded, _), needed = headers[0], chunk.values * leaf.width
+        if content.kind == DATA_PAGE and content.encoding == PLAIN and stored == decoded == needed:
+            return np.frombuffer(body, leaf.dtype, chunk.values, start)
+    try:
+        flat = _Pages(body, chunk, leaf).joined(headers)
+    except UnknownLayout:
+        return None
+    return flat.reshape(chunk.rows, leaf.size) if leaf.size else flat
 
 
 class _Pages:
-    """The pages of one chunk being turned into arrays."""
+    """The pages of one chunk being turned into one array."""
 
-    __slots__ = ("bytes", "chunk", "dictionary", "leaf", "width")
+    __slots__ = ("body", "chunk", "dictionary", "identity", "leaf")
 
     def __init__(self, body: memoryview, chunk: Chunk, leaf: Leaf) -> None:
-        self.bytes, self.chunk, self.leaf = body, chunk, leaf
-        self.width = leaf.stored.itemsize if leaf.stored else 1
+        self.body, self.chunk, self.leaf = body, chunk, leaf
         self.dictionary: Array | None = None
+        self.identity = False
 
-    def body(self, header: PageHeader, before: int) -> tuple[Any, int, int]:
-        """Return a buffer with the page's bytes after decompression, and where they start and end in it.
+    def joined(self, headers: Sequence[PageHeader]) -> Array:
+        """Return the values of all pages."""
+        if headers and headers[0].content.kind == DICTIONARY_PAGE:
+            self.read_dictionary(headers[0])
+            headers = headers[1:]
+        if len(headers) == 1:
+            return self.page(headers[0], 0)
+        if self.leaf.is_array and self.chunk.codec == NO_CODEC and all(_is_plain(header) for header in headers):
+            return self.moved_together(headers)
+        out: Array | None = None
+        before = 0
+        for header in headers:
+            part = self.page(header, before)
+            if out is None:
+                out = np.empty(self.chunk.values, part.dtype)
+            elif out.dtype != part.dtype:
+                raise UnknownLayout
+            out[before : before + len(part)] = part
+            before += len(part)
+        return np.empty(0, self.leaf.dtype) if out is None else out
 
-        The first ``before`` bytes of the page are never compressed, and are left out.
-        """
-        start, stop = header.body + before, header.body + header.stored
-        size = header.decoded - before
-        if self.chunk.codec == "UNCOMPRESSED" or not header.compressed:
+    def moved_together(self, headers: Sequence[PageHeader]) -> Array:
+        """Return a view of the values, after moving those of later pages down over the headers between them."""
+        spans, before = [], 0
+        for header in headers:
+            _, at, stop = self.located(header, before)
+            self.check_length(header, stop - at)
+            spans.append((at, stop))
+            before += header.content.values
+        first, end = spans[0]
+        for at, stop in spans[1:]:
+            self.body[end : end + stop - at] = self.body[at:stop]
+            end += stop - at
+        return np.frombuffer(self.body, self.leaf.dtype, before, first)
+
+    def page(self, header: PageHeader, before: int) -> Array:
+        """Return the values of a data page, of which ``before`` come before it in the chunk."""
+        source, at, stop = self.located(header, before)
+        if header.content.encoding == PLAIN:
+            return self.plain(source, at, stop, header)
+        return self.looked_up(source, at, stop, header)
+
+    def located(self, header: PageHeader, before: int) -> tuple[Source, int, int]:
+        """Return where the values of a data page lie behind levels that carry no news: a buffer, start and end."""
+        content = header.content
+        self.check_count(header)
+        if content.kind == DATA_PAGE:
+            source, at, stop = self.decoded(header, 0)
+            return source, self.behind_levels(header, source, at, stop, before), stop
+        if content.kind != DATA_PAGE_V2 or content.nulls:
+            raise UnknownLayout
+        levels = content.rep_bytes + content.def_bytes
+        if levels > min(header.stored, header.decoded):
+            raise PageError(header.body, "the levels are longer than the page")
+        rep_stop = header.body + content.rep_bytes
+        self.check_rep(bytes(self.body[header.body : rep_stop]), content.values, before)
+        self.check_def(bytes(self.body[rep_stop : header.body + levels]), content.values)
+        return self.decoded(header, levels)
+
+    def check_count(self, header: PageHeader) -> None:
+        """Go on only if the page is long enough for its values, so that no count is trusted alone."""
+        content = header.content
+        if content.encoding == PLAIN:
+            least = content.values * self.leaf.width or content.values // 8
+        elif content.encoding in (RLE_DICTIONARY, PLAIN_DICTIONARY) and self.dictionary is not None:
+            least = content.values
+        else:
+            raise UnknownLayout
+        if least > header.decoded:
+            raise UnknownLayout
+
+    def decoded(self, header: PageHeader, plain: int) -> tuple[Source, int, int]:
+        """Return a page after decompression, without its first ``plain`` bytes, which are never compressed."""
+        start, stop = header.body + plain, header.body + header.stored
+        size = header.decoded - plain
+        if self.chunk.codec == NO_CODEC or not header.content.compressed:
             if size != stop - start:
                 raise PageError(header.body, f"{stop - start} bytes that are not compressed cannot decode to {size}")
-            return self.bytes, start, stop
-        if self.chunk.codec not in CODECS:
-            raise _Unviewable
-        if size == 0:
-            return b"", 0, 0
-        most = (self.width + 8) * header.values + _SMALL_BYTES
-        if header.kind == DICTIONARY_PAGE:
-            most = (self.width + 8) * self.chunk.values + _SMALL_BYTES
-        if not 0 < size <= most:
-            raise PageError(header.body, f"{header.values} values cannot decode to {size} bytes")
-        return self.decompressed(header, start, stop, size), 0, size
+            return self.body, start, stop
+        values = self.chunk.values if header.content.kind == DICTIONARY_PAGE else header.content.values
+        if self.leaf.dtype.itemsize and size > (self.leaf.width + 8) * values + _SLACK_BYTES:
+            raise PageError(header.body, f"{values} values cannot decode to {size} bytes")
+        if size > self.chunk.decoded_bytes + _SLACK_BYTES:
+            raise PageError(header.body, f"{size} bytes, where the footer promises {self.chunk.decoded_bytes}")
+        return decompressed(self.chunk.codec, self.body[start:stop], size, header.body), 0, size
 
-    def decompressed(self, header: PageHeader, start: int, stop: int, size: int) -> Any:
-        """Return a buffer of exactly ``size`` bytes; the codecs alone would also accept a page that gives fewer."""
-        codec, body = self.chunk.codec, self.bytes[start:stop]
-        try:
-            result = _codec(codec).decompress(body, size)
-        except (OSError, ValueError) as error:
-            if codec == "LZ4":
-                raise _Unviewable from None
-            raise PageError(header.body, f"the page cannot be decompressed: {error}") from None
-        if codec == "LZ4" and bytes(memoryview(result)[-5:]) != bytes(body[-5:]):
-            raise _Unviewable
-        if codec in _STATED_SIZES and _STATED_SIZES[codec](body) != size:
-            raise PageError(header.body, f"the page does not decompress to the {size} bytes that its header says")
-        return result
-
-    def values(self, header: PageHeader, before: int) -> Array:
-        """Return the values of a data page, of which ``before`` come before it in the chunk."""
-        if self.least_bytes(header) > header.decoded:
-            raise _Unviewable
-        if header.kind == DATA_PAGE:
-            source, at, stop = self.body(header, 0)
-            at = self.prefixed_levels(header, source, at, stop, before)
-        elif header.kind == DATA_PAGE_V2:
-            rep_stop = header.body + header.rep_bytes
-            def_stop = rep_stop + header.def_bytes
-            if def_stop > header.body + header.stored:
-                raise PageError(header.body, "the levels are longer than the page")
-            if header.nulls:
-                raise _Unviewable
-            self.check_rep(self.bytes[header.body : rep_stop].tobytes(), header.values, before)
-            self.check_def(self.bytes[rep_stop:def_stop].tobytes(), header.values)
-            source, at, stop = self.body(header, def_stop - header.body)
-        else:
-            raise _Unviewable
-        if header.encoding == PLAIN:
-            return self.plain(source, at, stop, header)
-        if header.encoding in (RLE_DICTIONARY, PLAIN_DICTIONARY) and self.dictionary is not None:
-            return self.looked_up(source, at, stop, header)
-        raise _Unviewable
-
-    def least_bytes(self, header: PageHeader) -> int:
-        """Return the bytes that a page without nulls takes at least, so that a count is never trusted alone."""
-        if header.encoding == PLAIN:
-            return header.values * self.width if self.leaf.stored else header.values // 8
-        if header.encoding in (RLE_DICTIONARY, PLAIN_DICTIONARY) and header.decoded >= header.values:
-            return header.values
-        raise _Unviewable
-
-    def prefixed_levels(self, header: PageHeader, source: Any, at: int, stop: int, before: int) -> int:
-        """Return where the values start after levels that carry no news."""
-        leaf = self.leaf
-        if leaf.max_rep:
-            text, at = self.levels(source, at, stop, header.rep_encoding)
-            self.check_rep(text, header.values, before)
-        if leaf.max_def:
-            text, at = self.levels(source, at, stop, header.def_encoding)
-            self.check_def(text, header.values)
+    def behind_levels(self, header: PageHeader, source: Source, at: int, stop: int, before: int) -> int:
+        """Return where the values start, in a page whose levels come first and behind their lengths."""
+        content = header.content
+        if self.leaf.max_rep:
+            text, at = self.levels(source, at, stop, content.rep_encoding)
+            self.check_rep(text, content.values, before)
+        if self.leaf.max_def:
+            text, at = self.levels(source, at, stop, content.def_encoding)
+            self.check_def(text, content.values)
         return at
 
-    def levels(self, source: Any, at: int, stop: int, encoding: int) -> tuple[bytes, int]:
+    def levels(self, source: Source, at: int, stop: int, encoding: int) -> tuple[bytes, int]:
         if encoding != RLE:
-            raise _Unviewable
-        text_at = at + 4
-        text_stop = text_at + int.from_bytes(source[at:text_at], "little")
-        if max(text_at, text_stop) > stop:
-            raise PageError(at, "the levels are longer than their page")
-        return bytes(source[text_at:text_stop]), text_stop
+            raise UnknownLayout
+        start = at + _LENGTH_BYTES
+        end = start + int.from_bytes(source[at:start], "little")
+        if end > stop:
+            raise PageError(min(at, len(self.body)), "the levels are longer than their page")
+        return bytes(source[start:end]), end
 
     def check_rep(self, text: bytes, count: int, before: int) -> None:
         size = self.leaf.size
         if self.leaf.max_rep and not are_lists(text, count, size, before % size):
-            raise _Unviewable
+            raise UnknownLayout
 
     def check_def(self, text: bytes, count: int) -> None:
         highest = self.leaf.max_def
         if highest and text != one_run(count, highest) and not are_all(text, count, highest):
-            raise _Unviewable
+            raise UnknownLayout
 
-    def plain(self, source: Any, at: int, stop: int, header: PageHeader) -> Array:
-        count, stored = header.values, self.leaf.stored
-        needed = count * self.width if stored else (count + 7) // 8
-        if stop - at != needed:
-            raise PageError(header.body, f"{count} values in {stop - at} bytes; they need {needed}")
+    def check_length(self, header: PageHeader, length: int) -> None:
+        count, width = header.content.values, self.leaf.width
+        needed = count * width if width else (count + 7) // 8
+        if length != needed:
+            raise PageError(header.body, f"{count} values in {length} bytes; they need {needed}")
+
+    def plain(self, source: Source, at: int, stop: int, header: PageHeader) -> Array:
+        """Return the values of a PLAIN page or dictionary."""
+        count, stored, dtype = header.content.values, self.leaf.stored, self.leaf.dtype
+        if stored is not None and stored.itemsize == 0:
+            return self.equally_long(source, at, stop, count)
+        self.check_length(header, stop - at)
         if count == 0:
-            return np.empty(0, self.leaf.dtype)
+            return np.empty(0, dtype)
         if stored is None:
-            packed = np.frombuffer(source, np.uint8, needed, at)
+            packed = np.frombuffer(source, np.uint8, stop - at, at)
             return np.unpackbits(packed, count=count, bitorder="little").view(np.bool_)
         array = np.frombuffer(source, stored, count, at)
-        return array if stored == self.leaf.dtype else array.astype(self.leaf.dtype)
+        return array if stored == dtype else array.astype(dtype)
+
+    def equally_long(self, source: Source, at: int, stop: int, count: int) -> Array:
+        """Return values that stand behind their lengths as one array of bytes, if all lengths are the same."""
+        length = int.from_bytes(source[at : at + _LENGTH_BYTES], "little")
+        if count == 0 or length == 0 or count * (length + _LENGTH_BYTES) != stop - at:
+            raise UnknownLayout
+        if length * self.chunk.values > _LARGEST_OFFSET:
+            raise UnknownLayout
+        pairs = np.frombuffer(source, np.dtype([("length", "<u4"), ("value", f"V{length}")]), count, at)
+        if not (pairs["length"] == length).all():
+            raise UnknownLayout
+        return np.ascontiguousarray(pairs["value"])
 
     def read_dictionary(self, header: PageHeader) -> None:
-        if header.encoding not in (PLAIN, PLAIN_DICTIONARY) or self.leaf.stored is None:
-            raise _Unviewable
-        source, at, stop = self.body(header, 0)
+        """Keep the values of a dictionary page for the data pages."""
+        stored, dtype = self.leaf.stored, self.leaf.dtype
+        if header.content.encoding not in (PLAIN, PLAIN_DICTIONARY) or not stored or not stored.itemsize:
+            raise UnknownLayout
+        source, at, stop = self.decoded(header, 0)
+        self.check_length(header, stop - at)
+        self.identity = _IDENTITY.get(dtype.str[1:]) == bytes(source[at:stop]) and stored.itemsize == _LENGTH_BYTES
         self.dictionary = self.plain(source, at, stop, header)
 
-    def looked_up(self, source: Any, at: int, stop: int, header: PageHeader) -> Array:
+    def looked_up(self, source: Source, at: int, stop: int, header: PageHeader) -> Array:
         """Return the values of a page of dictionary indices that lie there as one run of whole bytes."""
-        assert self.dictionary is not None  # noqa: S101 - the caller has seen it
-        if header.values == 0:
-            return np.empty(0, self.leaf.dtype)
-        start, index = _index_run(source, at, stop, header.values)
-        if (stop - start) < header.values * index.itemsize:
-            raise PageError(header.body, f"{header.values} indices do not fit into {stop - start} bytes")
-        indices = np.frombuffer(source, index, header.values, start)
-        dictionary = self.dictionary
-        if index.itemsize == 1 and dictionary.itemsize == 1 and dictionary.tobytes() == _EVERY_BYTE.tobytes():
+        dictionary, count = self.dictionary, header.content.values
+        if dictionary is None or count == 0:
+            raise UnknownLayout
+        start, index = _index_run(source, at, stop, count)
+        if stop - start < count * index.itemsize:
+            raise PageError(header.body, f"{count} indices do not fit into {stop - start} bytes")
+        indices = np.frombuffer(source, index, count, start)
+        if self.identity and index.itemsize == 1:
             return indices.view(dictionary.dtype)
         if len(dictionary) == 0 or int(indices.max()) >= len(dictionary):
             raise PageError(header.body, f"an index lies outside the dictionary of {len(dictionary)} values")
         return np.take(dictionary, indices, mode="clip")
 
 
-def _index_run(source: Any, at: int, stop: int, count: int) -> tuple[int, np.dtype[Any]]:
+def _is_plain(header: PageHeader) -> bool:
+    return header.content.encoding == PLAIN
+
+
+def _index_run(source: Source, at: int, stop: int, count: int) -> tuple[int, np.dtype[Any]]:
     """Return where the bytes of one bit-packed run of ``count`` indices start, and the type of an index."""
     head = bytes(source[at : min(stop, at + 6)])
     index = _INDEX.get(head[0]) if head else None
     if index is None:
-        raise _Unviewable
+        raise UnknownLayout
     groups = place = 0
     for length, byte in enumerate(head[1:], 2):
         groups |= (byte & 0x7F) << place
@@ -289,30 +342,4 @@ def _index_run(source: Any, at: int, stop: int, count: int) -> tuple[int, np.dty
             if groups & 1 and (groups >> 1) * 8 >= count:
                 return at + length, index
             break
-    raise _Unviewable
-
-
-def chunk_values(body: memoryview, chunk: Chunk, leaf: Leaf, headers: Sequence[PageHeader]) -> Array | None:
-    """Return the values in ``body``, of shape (rows,) or (rows, size), or None if they cannot be viewed.
-
-    ``headers`` are those of `pages`.  The array may be a view of ``body``, and then need not be aligned.
-
-    Raises:
-        PageError: if a page contradicts itself or the footer.
-    """
-    if chunk.values != chunk.rows * (leaf.size or 1):
-        return None
-    work = _Pages(body, chunk, leaf)
-    parts: list[Array] = []
-    before = 0
-    try:
-        for header in headers:
-            if header.kind == DICTIONARY_PAGE:
-                work.read_dictionary(header)
-                continue
-            parts.append(work.values(header, before))
-            before += header.values
-    except _Unviewable:
-        return None
-    flat = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, leaf.dtype)])
-    return flat.reshape(chunk.rows, leaf.size) if leaf.size else flat
+    raise UnknownLayout

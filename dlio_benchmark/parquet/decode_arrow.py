@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -136,3 +137,28 @@ def values_of(column: pa.ChunkedArray, target: pa.DataType) -> Values:
     if array.type != target and array.nbytes < _OFFSET_LIMIT_BYTES:
         array = array.cast(target)
     return _numbers(array) if _is_number(array.type) and array.null_count == 0 else array
+
+
+_OFFSETS: dict[pa.DataType, np.dtype[Any]] = {
+    pa.string(): np.dtype(np.int32),
+    pa.binary(): np.dtype(np.int32),
+    pa.large_string(): np.dtype(np.int64),
+    pa.large_binary(): np.dtype(np.int64),
+}
+
+
+def is_octets(kind: pa.DataType) -> bool:
+    """Return whether values of ``kind`` are text or bytes."""
+    return kind in _OFFSETS or bool(pa.types.is_fixed_size_binary(kind))
+
+
+@lru_cache(maxsize=16)
+def _offsets(kind: pa.DataType, count: int, length: int) -> pa.Buffer:
+    return pa.py_buffer(np.arange(0, (count + 1) * length, length, dtype=_OFFSETS[kind]))
+
+
+def octets_of(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+    """Return equally long ``values``, an array of bytes per row, as an array of text or bytes that shares them."""
+    count, length = len(values), values.dtype.itemsize
+    offsets = [] if pa.types.is_fixed_size_binary(kind) else [_offsets(kind, count, length)]
+    return pa.Array.from_buffers(kind, count, [None, *offsets, pa.py_buffer(values.view(np.uint8))])

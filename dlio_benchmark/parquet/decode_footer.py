@@ -61,23 +61,22 @@ class Footer:
         self._end = file_bytes - len(footer)
 
     def chunks(self, group: int, leaves: tuple[int, ...]) -> list[Chunk]:
-        """Return the chunks of ``leaves`` in row group ``group``.
+        """Return the chunks of ``leaves`` in row group ``group``, which has rows.
 
         Raises:
             ParquetFileError: if one lies outside the data part of the file, or has no plausible size.
         """
-        row_group, rows = self.metadata.row_group(group), self.group_rows[group]
+        column_of, rows, end = self.metadata.row_group(group).column, self.group_rows[group], self._end
         found = []
         for leaf in leaves:
-            column = row_group.column(leaf)
-            start, first = column.data_page_offset, column.dictionary_page_offset
-            if first and 0 < first < start:
+            column = column_of(leaf)
+            start, first, stored = column.data_page_offset, column.dictionary_page_offset, column.total_compressed_size
+            if first is not None and 0 < first < start:
                 start = first
-            stored, values = column.total_compressed_size, column.num_values
-            decoded = column.total_uncompressed_size
-            if start < 4 or stored < 0 or start + stored > self._end or values < 0 or decoded < 0:
+            values, decoded = column.num_values, column.total_uncompressed_size
+            if start < 4 or stored < 1 or start + stored > end or values < 0 or decoded < 0:
                 where = f"row group {group}, column {column.path_in_schema!r}"
-                what = f"{stored} bytes at {start}, {values} values; the data end at {self._end}"
+                what = f"{stored} bytes at {start}, {values} values; the data end at {end}"
                 msg = f"{where}: the footer places it at impossible bytes: {what}"
                 raise ParquetFileError(msg)
             found.append(Chunk(leaf, start, stored, rows, values, column.compression, decoded))

@@ -1,8 +1,8 @@
 """Page headers of Parquet: Thrift's compact protocol, read from bytes that nobody vouches for.
 
-A header says what page follows and how long it is.  Nearly all headers have one of three shapes, so a regular
-expression reads those in one call; a plain walk over the fields reads all others, and is the rule that the
-expressions have to agree with.  No byte outside the given range is looked at.
+A walk over the fields reads any header.  But the headers of a file differ in little more than sizes and
+checksums, so for headers of the usual make a regular expression finds those, and the rest is walked once and
+remembered by its bytes.  No byte outside the given range is looked at.
 """
 
 from __future__ import annotations
@@ -32,16 +32,12 @@ class PageError(ParquetFileError):
         self.at = at
 
 
-class PageHeader(NamedTuple):
-    """What a page header says: sizes in bytes, ``body`` the position after it, None where there is no such field."""
+class Content(NamedTuple):
+    """What is in a page: values, and the levels before them; None where the kind of page does not say."""
 
     kind: int
-    body: int
-    decoded: int
-    stored: int
-    crc: int | None
-    values: int
-    encoding: int
+    values: int = 0
+    encoding: int = PLAIN
     def_encoding: int = RLE
     rep_encoding: int = RLE
     nulls: int | None = None
@@ -51,25 +47,31 @@ class PageHeader(NamedTuple):
     compressed: bool = True
 
 
-_I32 = rb"\x15([\x80-\xff]{0,4}[\x00-\x7f])"
+class PageHeader(NamedTuple):
+    """A page: its content, where it starts, and its bytes as stored and as decoded by the codec."""
+
+    content: Content
+    body: int
+    stored: int
+    decoded: int
+    crc: int | None
+
+
+_NUMBER = rb"[\x80-\xff]{0,4}[\x00-\x7f]"
 _STATISTIC = (
     rb"(?:[\x18\x28\x38\x48\x58\x68](?:\x00|\x01.|\x02.{2}|\x04.{4}|\x08.{8})"
     rb"|[\x16\x26\x36][\x80-\xff]{0,9}[\x00-\x7f]|[\x11\x12\x21\x22])"
 )
-_STATISTICS = rb"(?:\x1c" + _STATISTIC + rb"*\x00)?"
+_match_usual = re.compile(
+    rb"(\x15[\x00\x04\x06])\x15(%b)\x15(%b)(?:\x15(%b))?" % (_NUMBER, _NUMBER, _NUMBER)
+    + rb"([\x1c\x2c\x3c\x4c\x5c](?:\x15%b){2,6}[\x11\x12]?)" % _NUMBER
+    + rb"(?:\x1c%b*\x00)?\x00\x00" % _STATISTIC,
+    re.DOTALL,
+).match
+_NO_SIZES, _NO_CRC = b"\x15\x00\x15\x00", b"\x15\x00"
 
 
-def _shape(kind: bytes, struct_after_crc: bytes, struct_alone: bytes, fields: bytes) -> re.Pattern[bytes]:
-    crc = rb"(?:" + _I32 + struct_after_crc + rb"|" + struct_alone + rb")"
-    return re.compile(rb"\x15" + kind + _I32 * 2 + crc + fields + rb"\x00\x00", re.DOTALL)
-
-
-_match_data = _shape(rb"\x00", rb"\x1c", rb"\x2c", _I32 * 4 + _STATISTICS).match
-_match_dictionary = _shape(rb"\x04", rb"\x3c", rb"\x4c", _I32 * 2 + rb"[\x11\x12]?").match
-_match_data_v2 = _shape(rb"\x06", rb"\x4c", rb"\x5c", _I32 * 6 + rb"([\x11\x12])" + _STATISTICS).match
-
-
-def _decoded(varint: bytes) -> int:
+def _signed(varint: bytes) -> int:
     """Return the 32-bit number that a varint in zigzag form stands for; ValueError if it needs more bits."""
     bits = 0
     for place, byte in enumerate(varint):
@@ -79,50 +81,14 @@ def _decoded(varint: bytes) -> int:
     return (bits >> 1) ^ -(bits & 1)
 
 
-_number = lru_cache(maxsize=4096)(_decoded)
+_size = lru_cache(maxsize=4096)(_signed)
 
 
-def _checksum(varint: bytes | None) -> int | None:
-    return None if varint is None else _decoded(varint)
-
-
-def _matched(buffer: memoryview, at: int, stop: int) -> PageHeader | None:
-    """Return the header at ``at`` if it has one of the common shapes."""
-    if found := _match_data(buffer, at, stop):
-        decoded, stored, crc, values, encoding, def_encoding, rep_encoding = found.groups()
-        return PageHeader(
-            DATA_PAGE,
-            found.end(),
-            _number(decoded),
-            _number(stored),
-            _checksum(crc),
-            _number(values),
-            _number(encoding),
-            _number(def_encoding),
-            _number(rep_encoding),
-        )
-    if found := _match_dictionary(buffer, at, stop):
-        decoded, stored, crc, values, encoding = found.groups()
-        sizes = (_number(decoded), _number(stored), _checksum(crc), _number(values), _number(encoding))
-        return PageHeader(DICTIONARY_PAGE, found.end(), *sizes)
-    if found := _match_data_v2(buffer, at, stop):
-        decoded, stored, crc, *counts, compressed = found.groups()
-        values, nulls, rows, encoding, def_bytes, rep_bytes = map(_number, counts)
-        return PageHeader(
-            DATA_PAGE_V2,
-            found.end(),
-            _number(decoded),
-            _number(stored),
-            _checksum(crc),
-            values,
-            encoding,
-            nulls=nulls,
-            rows=rows,
-            def_bytes=def_bytes,
-            rep_bytes=rep_bytes,
-            compressed=compressed == b"\x11",
-        )
-    return None
+@lru_cache(maxsize=1024)
+def _content(kind: bytes, has_crc: bool, inner: bytes) -> Content:
+    """Return what a header says whose fields have these bytes, without its sizes."""
+    header = kind + _NO_SIZES + (_NO_CRC if has_crc else b"") + inner + b"\x00\x00"
+    return _walked(memoryview(header), 0, len(header)).content
 
 
 class _Walk:
@@ -209,7 +175,7 @@ _LAYOUTS: dict[int, tuple[int, dict[str, int]]] = {
 
 
 def _walked(buffer: memoryview, start: int, stop: int) -> PageHeader:
-    """Return the header at ``start``, whatever its shape."""
+    """Return the header at ``start``, whatever its make."""
     walk = _Walk(buffer, start, min(stop, start + _LONGEST_HEADER))
     fields = walk.struct()
 
@@ -223,30 +189,39 @@ def _walked(buffer: memoryview, start: int, stop: int) -> PageHeader:
     decoded, stored = need(fields, 2, "uncompressed size"), need(fields, 3, "compressed size")
     crc = need(fields, 4, "checksum") if 4 in fields else None
     if kind not in _LAYOUTS:
-        return PageHeader(kind, walk.at, decoded, stored, crc, 0, 0)
+        return PageHeader(Content(kind), walk.at, stored, decoded, crc)
     place, layout = _LAYOUTS[kind]
     inner = fields.get(place)
     if not isinstance(inner, dict):
         raise walk.wrong("it has no part for its page type")
     numbers = {name: need(inner, field, name) for name, field in layout.items()}
+    if min(numbers.values()) < 0:
+        raise walk.wrong("a count is negative")
     compressed = kind != DATA_PAGE_V2 or inner.get(7) is not False
-    return PageHeader(kind, walk.at, decoded, stored, crc, compressed=compressed, **numbers)
+    return PageHeader(Content(kind, compressed=compressed, **numbers), walk.at, stored, decoded, crc)
 
 
-def page_header(buffer: memoryview, start: int, stop: int) -> PageHeader:
+def page_header(buffer: memoryview, start: int, stop: int, crc: bool = True) -> PageHeader:
     """Return the page header at ``start`` of ``buffer``; the page itself lies inside ``start`` to ``stop``.
+
+    Without ``crc`` the checksum may be left out.
 
     Raises:
         PageError: if there is no whole header, if it contradicts itself, or if the page is longer than that.
     """
     try:
-        header = _matched(buffer, start, stop) or _walked(buffer, start, stop)
+        if usual := _match_usual(buffer, start, stop):
+            kind, decoded, stored, checksum, inner = usual.groups()
+            content = _content(kind, checksum is not None, inner)
+            number = _signed(checksum) if crc and checksum else None
+            header = PageHeader(content, usual.end(), _size(stored), _size(decoded), number)
+        else:
+            header = _walked(buffer, start, stop)
     except ValueError as error:
-        if isinstance(error, PageError):
-            raise
-        raise PageError(start, "page header: a number has more than 32 bits") from None
-    if min(header.stored, header.decoded, header.values, header.def_bytes, header.rep_bytes) < 0:
-        raise PageError(start, "page header: a size or a count is negative")
+        what = error.args[0] if isinstance(error, PageError) else "page header: a number has more than 32 bits"
+        raise PageError(start, what) from None
+    if header.stored < 0 or header.decoded < 0:
+        raise PageError(start, "page header: a size is negative")
     if header.stored > stop - header.body:
         found = f"a page of {header.stored} bytes where {stop - header.body} are left"
         raise PageError(start, f"page header: {found}")

@@ -13,10 +13,12 @@ import pyarrow as pa
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.parquet.decode import Leaf
+from dlio_benchmark.parquet.decode_arrow import is_octets
 from dlio_benchmark.parquet.decode_footer import Footer
 from dlio_benchmark.schema import arrow_type, compare
 
 _EXTENSION_KEY = b"ARROW:extension:name"
+_HALF_BYTES = 2
 
 _STORED: dict[pa.DataType, tuple[str, str | None]] = {
     pa.bool_(): ("BOOLEAN", None),
@@ -38,8 +40,8 @@ _STORED: dict[pa.DataType, tuple[str, str | None]] = {
 class Wanted:
     """A column to read: how to view it (None: it is to be decoded), and its Arrow type here.
 
-    ``leaves`` are its leaves in the file, ``places`` their places among all wanted leaves, and ``row_bytes`` is
-    the decoded size of a row, None where that depends on the values.
+    ``leaves`` are its leaves in the file, ``places`` their places among all wanted leaves, ``octets`` is whether it
+    holds text or bytes, and ``row_bytes`` the decoded size of a row, None where that depends on the values.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Wanted:
     places: range
     leaf: Leaf | None
     kind: pa.DataType
+    octets: bool
     row_bytes: int | None
 
 
@@ -54,6 +57,7 @@ class Wanted:
 class Plan:
     """How to read ``columns`` of all files whose schemas are ``schema`` and ``parquet_schema``.
 
+    ``leaves`` are the wanted leaves in the order of the file, ``owners`` the column that each belongs to.
     ``row_bytes`` is the decoded size of a row without the columns of the leaves ``varying``.
     """
 
@@ -62,6 +66,7 @@ class Plan:
     parquet_schema: Any
     wanted: tuple[Wanted, ...]
     leaves: tuple[int, ...]
+    owners: tuple[Wanted, ...]
     varying: frozenset[int]
     row_bytes: int
 
@@ -102,22 +107,30 @@ def _has_extension(field: pa.Field) -> bool:
     return any(_has_extension(kind.field(place)) for place in range(kind.num_fields))
 
 
+def _layout(kind: pa.DataType, length: int) -> tuple[str, str | None, Any]:
+    """Return the physical type that values of Arrow type ``kind`` must have, and their types there and here."""
+    if kind in _STORED:
+        return (*_STORED[kind], kind.to_pandas_dtype())
+    if length > 0:
+        return "FIXED_LEN_BYTE_ARRAY", f"V{length}", f"V{length}"
+    return "BYTE_ARRAY", "V0", "V0"
+
+
 def _leaf(kind: pa.DataType, leaves: Sequence[Any]) -> Leaf | None:
-    """Return how a column of Arrow type ``kind`` is viewed, or None if its type is none of fixed width."""
+    """Return how a column of Arrow type ``kind`` may be viewed, or None if no layout of its type can."""
     size = kind.list_size if pa.types.is_fixed_size_list(kind) else 0
     element = kind.value_type if size else kind
-    if element not in _STORED or len(leaves) != 1:
+    if len(leaves) != 1 or not (element in _STORED or (is_octets(element) and not size)):
         return None
     column = leaves[0]
-    physical, stored = _STORED[element]
+    length = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 0
+    physical, stored, dtype = _layout(element, length)
     if column.physical_type != physical or column.max_repetition_level != (1 if size else 0):
         return None
-    if physical == "FIXED_LEN_BYTE_ARRAY" and column.length != 2:
+    if pa.types.is_float16(element) and length != _HALF_BYTES:
         return None
-    dtype = np.dtype(element.to_pandas_dtype())
-    return Leaf(
-        np.dtype(stored) if stored else None, dtype, size, column.max_definition_level, column.max_repetition_level
-    )
+    levels = column.max_definition_level, column.max_repetition_level
+    return Leaf(np.dtype(stored) if stored else None, np.dtype(dtype), size, *levels)
 
 
 def _row_bytes(kind: pa.DataType) -> int | None:
@@ -173,9 +186,11 @@ def plan(footer: Footer, columns: Sequence[Column] | None, path: str) -> Plan:
             first = leaves.index(own[0]) if own else 0
             kind = _target(field.type, column)
             leaf = _leaf(kind, [parquet_schema.column(number) for number in own])
-            yield Wanted(field.name, own, range(first, first + len(own)), leaf, kind, _row_bytes(kind))
+            yield Wanted(field.name, own, range(first, first + len(own)), leaf, kind, is_octets(kind), _row_bytes(kind))
 
     found = tuple(wanted())
     varying = frozenset(leaf for column in found if column.row_bytes is None for leaf in column.leaves)
     row_bytes = sum(column.row_bytes or 0 for column in found)
-    return Plan(columns, schema, parquet_schema, found, leaves, varying, row_bytes)
+    by_leaf = {leaf: column for column in found for leaf in column.leaves}
+    owners = tuple(by_leaf[leaf] for leaf in leaves)
+    return Plan(columns, schema, parquet_schema, found, leaves, owners, varying, row_bytes)

@@ -1,50 +1,47 @@
 """An open Parquet file as blocks: what each costs, and reading one.
 
-The wanted column chunks of a block are fetched with one request per run of adjacent chunks into one piece of
-memory, which the views of its values keep alive.  Chunks that cannot be viewed are decoded by pyarrow from the
-same bytes.  Memory is that of one block, whatever the size of the file.
+The wanted column chunks of a block are fetched with one request per run of adjacent chunks, and decoded request
+by request while their bytes are still in the caches.  Views keep the memory of their request alive.  What cannot
+be viewed is decoded by pyarrow from the same bytes.  Memory is that of one block, whatever the size of the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import gt
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-import pyarrow as pa
 
-from dlio_benchmark.batch import Block, Values, as_arrow
+from dlio_benchmark.batch import Block
 from dlio_benchmark.clock import Clock
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
-from dlio_benchmark.parquet.decode import Chunk, check_sizes, chunk_values, pages
-from dlio_benchmark.parquet.decode_arrow import ArrowDecoder, values_of
+from dlio_benchmark.parquet.decode import Chunk
+from dlio_benchmark.parquet.decode_arrow import ArrowDecoder
+from dlio_benchmark.parquet.decode_block import BlockDecoder, Decoded
 from dlio_benchmark.parquet.decode_footer import Footer, is_plausible
-from dlio_benchmark.parquet.decode_headers import PageError, PageHeader
 from dlio_benchmark.parquet.decode_path import repeated
-from dlio_benchmark.parquet.decode_plan import Plan, Wanted
+from dlio_benchmark.parquet.decode_plan import Plan
 from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.storage.base import InputFile
 
-
-class Decoded(NamedTuple):
-    """How many columns of row groups were viewed, and how many pyarrow decoded."""
-
-    viewed: int = 0
-    by_arrow: int = 0
+_REQUEST_BYTES = 4 << 20
 
 
 class Request(NamedTuple):
-    """A run of adjacent wanted chunks: ``bytes`` of the file from ``start``."""
+    """A run of adjacent wanted chunks that is fetched at once; each as (number of its row group, its place there)."""
 
     start: int
     bytes: int
+    members: Sequence[tuple[int, int]]
 
 
 class _Layout(NamedTuple):
-    """The chunks of a block by row group, in the order of the plan's leaves, with their places in its memory."""
+    """The chunks of a block by row group, in the order of the plan's leaves, and how they are fetched."""
 
-    groups: list[tuple[int, list[Chunk], list[int]]]
+    groups: Sequence[int]
+    chunks: list[list[Chunk]]
     requests: list[Request]
     shape: BlockShape
 
@@ -61,30 +58,32 @@ def naming(where: str) -> Iterator[None]:
         raise kind(f"{where}: {error}") from error.__cause__
 
 
-def _requests(chunks: Sequence[Chunk]) -> tuple[list[Request], list[int]]:
-    """Return one request per run of adjacent ``chunks``, and the place of each chunk in the bytes they bring.
+def _requests(groups: Sequence[Sequence[Chunk]]) -> list[Request]:
+    """Return one request per run of adjacent chunks of these row groups, in file order; long runs are cut.
 
     Raises:
         ParquetFileError: if chunks overlap.
     """
+    members = [(number, place) for number, chunks in enumerate(groups) for place in range(len(chunks))]
+    starts = [chunk.start for chunks in groups for chunk in chunks]
+    stops = [chunk.start + chunk.stored_bytes for chunks in groups for chunk in chunks]
+    if any(map(gt, stops, starts[1:])):
+        order = sorted(range(len(starts)), key=starts.__getitem__)
+        members, starts, stops = (
+            [members[at] for at in order],
+            [starts[at] for at in order],
+            [stops[at] for at in order],
+        )
+        if any(map(gt, stops, starts[1:])):
+            raise ParquetFileError("the footer lets column chunks overlap")
     requests: list[Request] = []
-    places = [0] * len(chunks)
-    start = stop = place = 0
-    for number in sorted(range(len(chunks)), key=lambda number: chunks[number].start):
-        chunk = chunks[number]
-        if chunk.start != stop:
-            if chunk.start < stop:
-                msg = f"the footer lets two column chunks overlap at byte {chunk.start}"
-                raise ParquetFileError(msg)
-            if stop > start:
-                requests.append(Request(start, stop - start))
-            start = chunk.start
-        places[number] = place
-        place += chunk.stored_bytes
-        stop = chunk.start + chunk.stored_bytes
-    if stop > start:
-        requests.append(Request(start, stop - start))
-    return requests, places
+    first, end = 0, len(stops)
+    for after, stop in enumerate(stops, 1):
+        if after == end or starts[after] != stop or stops[after] - starts[first] > _REQUEST_BYTES:
+            if stop > starts[first]:
+                requests.append(Request(starts[first], stop - starts[first], members[first:after]))
+            first = after
+    return requests
 
 
 class _Shapes(Sequence[BlockShape]):
@@ -108,7 +107,11 @@ class _Shapes(Sequence[BlockShape]):
 
 
 class ParquetBlocks:
-    """An open file; `ParquetRows.open` makes it.  ``blocks`` are the row groups of each block."""
+    """An open file, made by `ParquetRows.open`; several threads may read blocks of it at once.
+
+    ``blocks`` are the row groups of each block, and ``constants`` the values of the wanted columns that are not
+    in the file.  ``decoded`` counts how the columns read so far were decoded.
+    """
 
     def __init__(
         self,
@@ -134,7 +137,7 @@ class ParquetBlocks:
         self._names, self._constants = names, constants
         self._decode, self._verify, self._clock = decode, verify, clock
         self._layouts: dict[int, _Layout] = {}
-        self._arrow: ArrowDecoder | None = None
+        self._arrow = ArrowDecoder(footer.metadata, file.size)
 
     def shape(self, index: int) -> BlockShape:
         """Return what the footer promises of block ``index``."""
@@ -144,7 +147,6 @@ class ParquetBlocks:
         """Release the file; calling it again does nothing."""
         self._file.close()
         self._layouts.clear()
-        self._arrow = None
 
     def read(self, index: int) -> BlockRead:
         """Read and decode block ``index``; its rows are in file order.
@@ -154,18 +156,35 @@ class ParquetBlocks:
             SchemaMismatchError: if a list has another length than its column.
             StorageError: if the storage fails.
         """
-        layout = self._layout(index)
-        now_ns, shape = self._clock.now_ns, layout.shape
+        layout, now_ns = self._layout(index), self._clock.now_ns
+        shape, requests = layout.shape, layout.requests
+        work = BlockDecoder(self._footer, self._plan, layout.groups, layout.chunks, self._arrow, verify=self._verify)
+        bytes_read = io_ns = 0
         begin_ns = now_ns()
-        memory = np.empty(shape.stored_bytes, np.uint8).data
-        bytes_read = self._fetch(layout, memory)
-        fetched_ns = now_ns()
         with naming(self.path):
-            columns = self._columns(layout, memory)
-        block = Block(shape.rows, columns)
-        io_ns, decode_ns = fetched_ns - begin_ns, now_ns() - fetched_ns
-        requests = len(layout.requests)
-        return BlockRead(block, shape.row_groups, shape.stored_bytes, bytes_read, requests, io_ns, decode_ns)
+            for request in requests:
+                before_ns = now_ns()
+                memory = np.empty(request.bytes, np.uint8).data
+                bytes_read += self._fetch(layout, request, memory)
+                io_ns += now_ns() - before_ns
+                if self._decode:
+                    work.take(request.members, memory)
+                elif self._verify:
+                    work.check(request.members, memory)
+            found = work.columns() if self._decode else {}
+        block = Block(shape.rows, self._in_order(found, shape.rows))
+        decode_ns = now_ns() - begin_ns - io_ns
+        self.decoded = Decoded(self.decoded.viewed + work.viewed, self.decoded.by_arrow + work.by_arrow)
+        return BlockRead(
+            block, shape.row_groups, shape.stored_bytes, bytes_read, len(requests), io_ns=io_ns, decode_ns=decode_ns
+        )
+
+    def _in_order(self, found: Mapping[str, Any], rows: int) -> dict[str, Any]:
+        """Return the columns in the order asked for, with those that are the same in each row."""
+        if not self._decode:
+            return {}
+        constants = self._constants
+        return {name: repeated(constants[name], rows) if name in constants else found[name] for name in self._names}
 
     def _layout(self, index: int) -> _Layout:
         known = self._layouts.get(index)
@@ -175,130 +194,29 @@ class ParquetBlocks:
         return known
 
     def _laid_out(self, groups: Sequence[int]) -> _Layout:
-        leaves = self._plan.leaves
-        chunks = [chunk for group in groups for chunk in self._footer.chunks(group, leaves)]
-        requests, places = _requests(chunks)
-        rows = sum(self._footer.group_rows[group] for group in groups)
-        stored = sum(chunk.stored_bytes for chunk in chunks)
-        varying = self._plan.varying
-        decoded = rows * self._plan.row_bytes + sum(chunk.decoded_bytes for chunk in chunks if chunk.leaf in varying)
+        footer, plan = self._footer, self._plan
+        chunks = [footer.chunks(group, plan.leaves) for group in groups]
+        requests = _requests(chunks)
+        rows = sum(footer.group_rows[group] for group in groups)
+        stored = sum(request.bytes for request in requests)
+        decoded = rows * plan.row_bytes
+        if plan.varying:
+            decoded += sum(chunk.decoded_bytes for group in chunks for chunk in group if chunk.leaf in plan.varying)
         if not is_plausible(decoded, stored):
-            msg = f"row group {groups[0]}: {rows} rows cannot decode from {stored} bytes to {decoded}"
+            msg = f"row group {groups[0]}: {stored} bytes cannot decode to {rows} rows of {decoded} bytes"
             raise ParquetFileError(msg)
-        width = len(leaves)
-        cuts = [slice(number * width, (number + 1) * width) for number in range(len(groups))]
-        by_group = [(group, chunks[cut], places[cut]) for group, cut in zip(groups, cuts, strict=True)]
-        return _Layout(by_group, requests, BlockShape(rows, len(groups), stored, decoded))
+        return _Layout(groups, chunks, requests, BlockShape(rows, len(groups), stored, decoded))
 
-    def _fetch(self, layout: _Layout, memory: memoryview) -> int:
-        """Fill ``memory`` with the block's chunks and return the bytes that the storage gave."""
-        place = 0
-        for start, count in layout.requests:
-            got = self._file.pread(start, memory[place : place + count])
-            place += got
-            if got != count:
-                raise ParquetFileError(f"{self.path}: {self._short(layout, start + got)}")
-        return place
-
-    def _short(self, layout: _Layout, end: int) -> str:
-        for group, chunks, _ in layout.groups:
-            for chunk in chunks:
-                if chunk.start <= end < chunk.start + chunk.stored_bytes:
-                    name = self._footer.name(chunk.leaf)
-                    missing = chunk.start + chunk.stored_bytes - end
-                    return f"row group {group}, column {name!r}: the file ends at byte {end}, {missing} bytes short"
-        return f"the file ends at byte {end}"
-
-    def _columns(self, layout: _Layout, memory: memoryview) -> dict[str, Values]:
-        """Return the block's columns, or none if nothing is to be decoded."""
-        parts: dict[str, list[Values]] = {name: [] for name in self._names}
-        for group, chunks, places in layout.groups:
-            bodies = [memory[at : at + chunk.stored_bytes] for chunk, at in zip(chunks, places, strict=True)]
-            if self._decode:
-                self._group(group, chunks, bodies, parts)
-            elif self._verify:
-                for chunk, body in zip(chunks, bodies, strict=True):
-                    self._pages(group, chunk, body)
-        if not self._decode:
-            return {}
-        rows = layout.shape.rows
-        constants = {name: repeated(value, rows) for name, value in self._constants.items()}
-        return {name: constants[name] if name in constants else _joined(parts[name]) for name in self._names}
-
-    def _group(
-        self, group: int, chunks: Sequence[Chunk], bodies: Sequence[memoryview], parts: Mapping[str, list[Values]]
-    ) -> None:
-        """Decode one row group: views where possible, pyarrow for the other columns together."""
-        left: list[Wanted] = []
-        wanted = self._plan.wanted
-        for column in wanted:
-            values = None
-            for place in column.places:
-                chunk, body = chunks[place], bodies[place]
-                headers = self._pages(group, chunk, body)
-                if column.leaf:
-                    values = self._viewed(group, chunk, body, column, headers)
-            if values is None:
-                left.append(column)
-            else:
-                parts[column.name].append(values)
-        self.decoded = Decoded(self.decoded.viewed + len(wanted) - len(left), self.decoded.by_arrow + len(left))
-        if left:
-            self._by_arrow(group, left, chunks, bodies, parts)
-
-    def _pages(self, group: int, chunk: Chunk, body: memoryview) -> list[PageHeader]:
-        try:
-            return pages(body, chunk, self._verify)
-        except PageError as error:
-            raise self._damage(group, chunk, error) from None
-
-    def _damage(self, group: int, chunk: Chunk, error: PageError) -> ParquetFileError:
-        where = f"row group {group}, column {self._footer.name(chunk.leaf)!r}, byte {chunk.start + error.at}"
-        return ParquetFileError(f"{where}: {error}")
-
-    def _viewed(
-        self, group: int, chunk: Chunk, body: memoryview, column: Wanted, headers: list[PageHeader]
-    ) -> Values | None:
-        assert column.leaf is not None  # noqa: S101 - the caller has seen it
-        try:
-            return chunk_values(body, chunk, column.leaf, headers)
-        except PageError as error:
-            raise self._damage(group, chunk, error) from None
-
-    def _by_arrow(
-        self,
-        group: int,
-        left: Sequence[Wanted],
-        chunks: Sequence[Chunk],
-        bodies: Sequence[memoryview],
-        parts: Mapping[str, list[Values]],
-    ) -> None:
-        names = ", ".join(repr(column.name) for column in left)
-        rows = self._footer.group_rows[group]
-        places = [place for column in left for place in column.places]
-        try:
-            for place in places:
-                check_sizes(chunks[place], pages(bodies[place], chunks[place], verify=False))
-            if self._arrow is None:
-                self._arrow = ArrowDecoder(self._footer.metadata, self._file.size)
-            leaves = sorted(chunks[place].leaf for place in places)
-            table = self._arrow.read(group, leaves, {chunks[place].start: bodies[place] for place in places})
-            if table.num_rows != rows:
-                raise ParquetFileError(f"{table.num_rows} rows came out; the footer says {rows}")
-            for column in left:
-                parts[column.name].append(values_of(table.column(column.name), column.kind))
-        except SchemaMismatchError as error:
-            raise SchemaMismatchError(f"row group {group}, columns {names}: {error}") from error
-        except (pa.ArrowException, ParquetFileError, OSError, ValueError, NotImplementedError) as error:
-            raise ParquetFileError(f"row group {group}, columns {names}: {error}") from error
-
-
-def _joined(parts: Sequence[Values]) -> Values:
-    """Return the values of several row groups one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    if all(isinstance(part, np.ndarray) for part in parts):
-        return np.concatenate(parts)
-    arrays = [as_arrow(part) for part in parts]
-    kind = next(part.type for part in parts if not isinstance(part, np.ndarray))
-    return pa.concat_arrays([array if array.type == kind else array.cast(kind) for array in arrays])
+    def _fetch(self, layout: _Layout, request: Request, memory: memoryview) -> int:
+        """Fill ``memory`` with the bytes of ``request`` and return how many the storage gave."""
+        got = self._file.pread(request.start, memory)
+        if got == request.bytes:
+            return got
+        end = request.start + got
+        for number, place in request.members:
+            chunk = layout.chunks[number][place]
+            missing = chunk.start + chunk.stored_bytes - end
+            if missing > 0:
+                where = f"row group {layout.groups[number]}, column {self._footer.name(chunk.leaf)!r}"
+                raise ParquetFileError(f"{where}: the file ends at byte {end}, {missing} bytes short")
+        return got

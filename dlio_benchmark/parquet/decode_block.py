@@ -1,0 +1,120 @@
+"""The columns of a block out of the bytes of its chunks: views where possible, pyarrow for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from dlio_benchmark.batch import Values, as_arrow
+from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
+from dlio_benchmark.parquet.decode import Chunk, check_sizes, chunk_values, pages
+from dlio_benchmark.parquet.decode_arrow import ArrowDecoder, octets_of, values_of
+from dlio_benchmark.parquet.decode_footer import Footer
+from dlio_benchmark.parquet.decode_headers import PageError
+from dlio_benchmark.parquet.decode_plan import Plan
+
+
+class Decoded(NamedTuple):
+    """How many columns of row groups were viewed, and how many pyarrow decoded."""
+
+    viewed: int = 0
+    by_arrow: int = 0
+
+
+class BlockDecoder:
+    """Takes the chunks of a block as they come and gives its columns at the end.
+
+    ``chunks`` are those of each row group in the order of the plan's leaves.  Errors name row group, column and,
+    where it is known, the byte in the file.
+    """
+
+    def __init__(
+        self,
+        footer: Footer,
+        plan: Plan,
+        groups: Sequence[int],
+        chunks: Sequence[Sequence[Chunk]],
+        arrow: ArrowDecoder,
+        *,
+        verify: bool,
+    ) -> None:
+        self.viewed = self.by_arrow = 0
+        self._footer, self._plan, self._groups, self._chunks = footer, plan, groups, chunks
+        self._arrow, self._verify = arrow, verify
+        self._parts: dict[str, list[Values]] = {column.name: [None] * len(groups) for column in plan.wanted}
+        self._left: list[dict[int, memoryview]] = [{} for _ in groups]
+
+    def take(self, members: Iterable[tuple[int, int]], memory: memoryview) -> None:
+        """Decode the chunks ``members``, as (number of the row group, place in it), that fill ``memory``."""
+        owners, parts, verify = self._plan.owners, self._parts, self._verify
+        at = 0
+        for number, place in members:
+            chunk, column = self._chunks[number][place], owners[place]
+            body = memory[at : at + chunk.stored_bytes]
+            at += chunk.stored_bytes
+            try:
+                headers = pages(body, chunk, verify)
+                values = chunk_values(body, chunk, column.leaf, headers) if column.leaf else None
+                if values is None:
+                    check_sizes(chunk, headers)
+                    self._left[number][place] = body
+                    continue
+            except PageError as error:
+                raise self._damage(number, chunk, error) from error.__cause__
+            self.viewed += 1
+            parts[column.name][number] = octets_of(values, column.kind) if column.octets else values
+
+    def check(self, members: Iterable[tuple[int, int]], memory: memoryview) -> None:
+        """Check the pages and the checksums of the chunks that fill ``memory``, and decode nothing."""
+        at = 0
+        for number, place in members:
+            chunk = self._chunks[number][place]
+            try:
+                pages(memory[at : at + chunk.stored_bytes], chunk, self._verify)
+            except PageError as error:
+                raise self._damage(number, chunk, error) from None
+            at += chunk.stored_bytes
+
+    def columns(self) -> dict[str, Values]:
+        """Return all columns by name, after all chunks have been taken."""
+        for number, bodies in enumerate(self._left):
+            if bodies:
+                self._decode(number, bodies)
+        return {name: _joined(parts) for name, parts in self._parts.items()}
+
+    def _damage(self, number: int, chunk: Chunk, error: PageError) -> ParquetFileError:
+        where = f"row group {self._groups[number]}, column {self._footer.name(chunk.leaf)!r}"
+        return ParquetFileError(f"{where}, byte {chunk.start + error.at}: {error}")
+
+    def _decode(self, number: int, bodies: Mapping[int, memoryview]) -> None:
+        """Decode with pyarrow the columns of a row group that could not be viewed."""
+        group, chunks = self._groups[number], self._chunks[number]
+        columns = list(dict.fromkeys(self._plan.owners[place] for place in bodies))
+        where = f"row group {group}, columns {', '.join(repr(column.name) for column in columns)}"
+        try:
+            leaves = sorted(chunks[place].leaf for place in bodies)
+            table = self._arrow.read(group, leaves, {chunks[place].start: body for place, body in bodies.items()})
+            values = {column.name: values_of(table.column(column.name), column.kind) for column in columns}
+        except SchemaMismatchError as error:
+            raise SchemaMismatchError(f"{where}: {error}") from error
+        except (pa.ArrowException, OSError, ValueError, KeyError, NotImplementedError) as error:
+            raise ParquetFileError(f"{where}: {error}") from error
+        if table.num_rows != chunks[0].rows:
+            raise ParquetFileError(f"{where}: {table.num_rows} rows came out; the footer says {chunks[0].rows}")
+        self.by_arrow += len(columns)
+        for name, part in values.items():
+            self._parts[name][number] = part
+
+
+def _joined(parts: Sequence[Values]) -> Values:
+    """Return the values of several row groups one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    arrays = [as_arrow(part) for part in parts]
+    kind = next(part.type for part in parts if not isinstance(part, np.ndarray))
+    return pa.concat_arrays([array if array.type == kind else array.cast(kind) for array in arrays])
