@@ -10,6 +10,7 @@ from functools import partial
 import pyarrow as pa
 import xxhash
 
+from dlio_benchmark.common.enumerations import Compression
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import CannotCreateError
 from dlio_benchmark.parquet.encode import ChunkEncoder, Codec, Page, Part, Rows
@@ -19,6 +20,8 @@ from dlio_benchmark.parquet.write_pipeline import Job, in_order
 from dlio_benchmark.parquet.write_plan import FileShape, PageSpan
 from dlio_benchmark.storage.base import OutputFile
 
+_LIGHT_BYTES = 64 << 10
+_HEAVY = frozenset({Compression.GZIP, Compression.ZSTD})
 _DIRECT_BYTES = 512 << 10
 _STAGE_BYTES = 1 << 20
 
@@ -66,10 +69,15 @@ class PageMaker:
 
     def __init__(self, path: str, columns: Sequence[Column], rows: Sequence[Rows], shape: FileShape, *, codec: Codec):
         self._path, self._columns, self._rows, self._shape = path, columns, rows, shape
+        self._is_light = shape.mean_page_bytes < _LIGHT_BYTES and codec.compression not in _HEAVY
         self._encoders = {
             group_rows: [ChunkEncoder(column, codec, group_rows * values_per_row(column)) for column in columns]
             for group_rows in {min(shape.group_rows, shape.rows), shape.rows % shape.group_rows} - {0}
         }
+
+    def useful(self, threads: int) -> int:
+        """Return how many of ``threads`` help: for light pages one, as several only pass the interpreter's lock around."""
+        return min(threads, 1) if self._is_light else threads
 
     def encoder(self, span: PageSpan) -> ChunkEncoder:
         """Return what encodes the chunk that ``span`` belongs to."""
@@ -135,7 +143,7 @@ def write_pages(maker: PageMaker, shape: FileShape, sink: Sink, footer: FooterBu
     recorder = GroupRecorder(sink, footer, maker, shape, [])
     jobs = (Job(partial(_made, maker, spans), shape.payload_bytes(spans)) for spans in shape.jobs())
     sink.add([MAGIC])
-    with closing(in_order(jobs, threads)) as made:
+    with closing(in_order(jobs, maker.useful(threads))) as made:
         for pages in made:
             recorder.add_all(pages)
             del pages  # so that they are gone while the next are awaited

@@ -40,6 +40,13 @@ class FileShape:
         """Row groups of the file; none if it has no rows."""
         return -(-self.rows // self.group_rows)
 
+    @property
+    def mean_page_bytes(self) -> float:
+        """Bytes of values in a page of a full row group, on average over its pages."""
+        rows = min(self.rows, self.group_rows)
+        pages = sum(-(-rows // page_rows) for page_rows in self.page_rows)
+        return rows * sum(self.row_bits) / 8 / max(1, pages)
+
     def group_of(self, row: int) -> tuple[int, int, int]:
         """Return the number, first row and end of the row group that holds ``row``."""
         group = row // self.group_rows
