@@ -76,7 +76,7 @@ class PageMaker:
         }
 
     def useful(self, threads: int) -> int:
-        """Return how many of ``threads`` help: for light pages one, as several only pass the interpreter's lock around."""
+        """Return how many of ``threads`` help: with light pages several only wait for the interpreter, so one."""
         return min(threads, 1) if self._is_light else threads
 
     def encoder(self, span: PageSpan) -> ChunkEncoder:
