@@ -5,6 +5,7 @@ Everything is a list of words from end to end; no shell ever reads it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,13 @@ _LAUNCHER_VARIABLE = {"mpirun": "MPI_RUN_BIN", "mpiexec": "MPI_EXEC_BIN"}
 
 
 def find_engine(folder: str | None) -> str | None:
-    """Return the engine's path: in ``folder`` if given, else beside this interpreter, else on PATH."""
+    """Return the engine's absolute path: in ``folder`` if given, else beside this interpreter, else on PATH."""
+    beside = str(Path(sys.executable).parent)
     if folder is not None:
-        return shutil.which(ENGINE, path=folder)
-    return shutil.which(ENGINE, path=str(Path(sys.executable).parent)) or shutil.which(ENGINE)
+        found = shutil.which(ENGINE, path=folder)
+    else:
+        found = shutil.which(ENGINE, path=beside) or shutil.which(ENGINE)
+    return found and os.path.abspath(found)
 
 
 def find_launcher(name: str, environment: Mapping[str, str]) -> str | None:

@@ -26,11 +26,19 @@ _LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended: its exit code (negative for a signal), its launch, the signal that asked us to end it."""
+    """How a child ended.
+
+    Attributes:
+        code: its exit code; negative for a signal.
+        launch: the text by which a result can be told to be this launch's.
+        interrupted_by: the signal that asked us to end it, if one did.
+        unkept: why its output could not be kept, if it could not.
+    """
 
     code: int
     launch: str
     interrupted_by: signal.Signals | None = None
+    unkept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,15 @@ def run(words: Sequence[str], stdout: Sink, stderr: Sink, *, secrets: Sequence[s
     """Run ``words`` to its end; each line of its output goes to the terminal and to the sink's file.
 
     A SIGINT, SIGTERM or SIGHUP to this process ends the child and all that it started within seconds.
+
+    Raises:
+        OSError: if the child cannot be started, or a file cannot be opened.
     """
-    with _watched_signals() as asked:
+    with (
+        _watched_signals() as asked,
+        open(stdout.path, "wb", buffering=0) as out,
+        open(stderr.path, "wb", buffering=0) as err,
+    ):
         mark = uuid.uuid4().hex
         child = subprocess.Popen(
             words,
@@ -56,14 +71,15 @@ def run(words: Sequence[str], stdout: Sink, stderr: Sink, *, secrets: Sequence[s
             env=_environment(mark),
             start_new_session=True,
         )
-        pumps = [_pump(child.stdout, stdout, secrets), _pump(child.stderr, stderr, secrets)]
+        pumps = [_Pump(child.stdout, stdout.terminal, out, secrets), _Pump(child.stderr, stderr.terminal, err, secrets)]
         try:
             code = _wait(child, asked)
         finally:
             _clear(child, mark)
             for pump in pumps:
                 pump.join(timeout=1.0)
-    return Ended(code, mark, asked[0] if asked else None)
+        unkept = next((pump.unkept for pump in pumps if pump.unkept), None)
+    return Ended(code, mark, asked[0] if asked else None, unkept)
 
 
 @contextlib.contextmanager
@@ -115,22 +131,37 @@ def _clear(child: subprocess.Popen[bytes], mark: str) -> None:
         time.sleep(_POLL_S)
 
 
-def _pump(stream: IO[bytes] | None, sink: Sink, secrets: Sequence[str]) -> threading.Thread:
-    """Start and return the thread that moves ``stream`` into ``sink`` until its end."""
-    hidden = [secret.encode() for secret in secrets if secret]
+class _Pump(threading.Thread):
+    """Moves a stream line by line to a terminal and a file until its end, also when these take no more.
 
-    def move(source: IO[bytes]) -> None:
-        with source, sink.path.open("wb") as kept:
+    A pump that stopped would leave the child hanging on a full pipe, so what cannot be written is noted in ``unkept``.
+    """
+
+    def __init__(self, source: IO[bytes] | None, terminal: BinaryIO, kept: IO[bytes], secrets: Sequence[str]) -> None:
+        super().__init__(name="pump", daemon=True)
+        self.unkept: str | None = None
+        self._source = source
+        self._terminal = terminal
+        self._kept = kept
+        self._hidden = [secret.encode() for secret in secrets if secret]
+        self.start()
+
+    def run(self) -> None:
+        """Move every line."""
+        if self._source is None:
+            return
+        with self._source as source:
             for line in source:
                 shown = line
-                for secret in hidden:
+                for secret in self._hidden:
                     shown = shown.replace(secret, b"***")
-                kept.write(shown)
-                kept.flush()
+                self._keep(shown)
                 with contextlib.suppress(OSError, ValueError):
-                    sink.terminal.write(shown)
-                    sink.terminal.flush()
+                    self._terminal.write(shown)
+                    self._terminal.flush()
 
-    thread = threading.Thread(target=move, args=[stream], name=f"pump {sink.path.name}", daemon=True)
-    thread.start()
-    return thread
+    def _keep(self, line: bytes) -> None:
+        try:
+            self._kept.write(line)
+        except (OSError, ValueError) as error:
+            self.unkept = self.unkept or str(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlio_benchmark.errors import DataMissingError
+from dlio_benchmark.errors import DataMissingError, DlioError
 from dlio_benchmark.mlpstorage import results, rules
 from dlio_benchmark.mlpstorage.metadata import redacted
 from dlio_benchmark.mlpstorage.parameters import flatten
@@ -21,7 +21,7 @@ _LAYOUT = "<results-dir>/training/<model>/<command>/<YYYYMMDD_HHMMSS>/"
 _MEASURED = frozenset({"run"})
 
 
-class LeafError(Exception):
+class LeafError(DlioError):
     """A leaf cannot be read; the text says why."""
 
 

@@ -9,11 +9,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from dlio_benchmark.errors import ConfigError, DlioError, Exit, InterruptedRunError
+from dlio_benchmark.errors import CannotCreateError, DlioError, Exit, InterruptedRunError
 from dlio_benchmark.mlpstorage import cluster, manifest, metadata, planning, processes, results, rules
 from dlio_benchmark.mlpstorage.metadata import Outcome
 from dlio_benchmark.mlpstorage.planning import Plan
@@ -28,7 +28,7 @@ from dlio_benchmark.mlpstorage.sizing import (
     memory_bytes,
     shape_of,
 )
-from dlio_benchmark.mlpstorage.status import EngineFailedError, Status, VerdictError, status_of_error
+from dlio_benchmark.mlpstorage.status import EngineFailedError, LaunchError, Status, VerdictError, status_of_error
 from dlio_benchmark.mlpstorage.timeseries import Timeseries
 
 _PLACEHOLDER = "<INSERT_DATA_DIR>"
@@ -178,15 +178,20 @@ def _once(launched: Launch) -> None:
         if not request.args.what_if:
             series = _run(launched, leaf, words)
         outcome = Outcome(status=Status.SUCCESS, child_code=None if request.args.what_if else 0)
-    except DlioError as error:
-        child_code = getattr(error, "child_code", None)
-        outcome = Outcome(status=status_of_error(error), child_code=child_code, reason=str(error))
+    except BaseException as error:
+        outcome = _outcome_of(error)
         raise
     finally:
-        runtime_s = round(time.monotonic() - began, 3)
-        status = Status.GENERAL if outcome.status is None else outcome.status
-        over = Outcome(status, outcome.child_code, outcome.reason, runtime_s, datetime.now().astimezone())
+        over = replace(outcome, runtime_s=round(time.monotonic() - began, 3), ended=datetime.now().astimezone())
         _write(launched, leaf, words, over, series)
+
+
+def _outcome_of(error: BaseException) -> Outcome:
+    """Return how a launch ended that ``error`` ended."""
+    if isinstance(error, DlioError):
+        return Outcome(status_of_error(error), getattr(error, "child_code", None), str(error))
+    status = Status.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Status.GENERAL
+    return Outcome(status, None, f"{type(error).__name__}: {error}")
 
 
 def _run(launched: Launch, leaf: Leaf, words: Sequence[str]) -> dict[str, Any] | None:
@@ -195,17 +200,22 @@ def _run(launched: Launch, leaf: Leaf, words: Sequence[str]) -> dict[str, Any] |
     secrets = [str(override.value) for override in launched.plan.overrides if override.secret]
     sampled = _timeseries(request)
     with sampled.sampling() if sampled else contextlib.nullcontext():
-        ended = processes.run(
-            words,
-            processes.Sink(sys.stdout.buffer, leaf.log_path("stdout")),
-            processes.Sink(sys.stderr.buffer, leaf.log_path("stderr")),
-            secrets=secrets,
-        )
+        ended = _child(words, leaf, secrets)
     series = _keep_timeseries(sampled, leaf)
     _demand_success(ended, leaf)
     if request.command == "datagen":
         _write_manifest(launched.plan, leaf)
     return series
+
+
+def _child(words: Sequence[str], leaf: Leaf, secrets: Sequence[str]) -> processes.Ended:
+    """Run the engine to its end, its output kept in ``leaf``."""
+    stdout = processes.Sink(sys.stdout.buffer, leaf.log_path("stdout"))
+    stderr = processes.Sink(sys.stderr.buffer, leaf.log_path("stderr"))
+    try:
+        return processes.run(words, stdout, stderr, secrets=secrets)
+    except OSError as error:
+        raise LaunchError(f"'{words[0]}' cannot be launched: {error}") from error
 
 
 def _demand_success(ended: processes.Ended, leaf: Leaf) -> None:
@@ -219,6 +229,8 @@ def _demand_success(ended: processes.Ended, leaf: Leaf) -> None:
             f"{leaf.log_path('stderr')}",
             ended.code,
         )
+    if ended.unkept is not None:
+        raise CannotCreateError(f"the engine's output could not be kept in {leaf.path}: {ended.unkept}")
     flaws = list(results.shortcomings(leaf, ended.launch))
     if flaws:
         raise EngineFailedError(f"the engine ended with exit code 0, but {'; '.join(flaws)} ({leaf.path})", 0)
@@ -254,7 +266,7 @@ def _keep_timeseries(sampled: Timeseries | None, leaf: Leaf) -> dict[str, Any] |
 def _write_manifest(plan: Plan, leaf: Leaf) -> None:
     folder = plan.request.data_folder
     if folder is None:
-        raise ConfigError([], "the data set has no folder")
+        return
     folder.mkdir(parents=True, exist_ok=True)
     content = manifest.document(
         plan.request.model,

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 
 from dlio_benchmark.mlpstorage import manifest
 from dlio_benchmark.mlpstorage.cli import main
@@ -26,9 +28,16 @@ CONFIG_FILES = {"config.yaml", "hydra.yaml", "overrides.yaml"}
 
 
 def executable(path: Path, stub: str) -> Path:
-    path.write_text(f"#!{sys.executable}\n{(STUBS / stub).read_text()}")
+    path.write_text(f"#!{sys.executable} -IS\n{(STUBS / stub).read_text()}")
     path.chmod(0o755)
     return path
+
+
+def put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        tree = tree.setdefault(name, {})
+    tree[last] = value
 
 
 def runs(pid: str) -> bool:
@@ -81,10 +90,16 @@ class Bench:
         return content
 
     def workload(self, command: str) -> dict[str, Any]:
-        """The workload as the engine saw it."""
-        text = (self.leaves(command)[-1] / "dlio_config" / "config.yaml").read_text()
-        content: dict[str, Any] = yaml.safe_load(text)["workload"]
-        return content
+        """The workload as the engine would see it: its file, and what Hydra reads from the words."""
+        overrides = OverridesParser.create().parse_overrides(self.engine_words(command)[1:-1])
+        values = {override.key_or_group: override.value() for override in overrides}
+        text = (CONFIG_DIR / "workload" / f"{values['workload']}.yaml").read_text()
+        tree: dict[str, Any] = {"workload": yaml.safe_load(text)}
+        for key, value in values.items():
+            if key.startswith("workload."):
+                put(tree, key, value.text if isinstance(value, QuotedString) else value)
+        workload: dict[str, Any] = tree["workload"]
+        return workload
 
 
 @pytest.fixture
