@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,10 +12,12 @@ from dlio_benchmark.clock import Clock, RealClock
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.config.model import Workload
+from dlio_benchmark.data_generator.manifest import FileEntry
 from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.engine.parts import WRITERS
 from dlio_benchmark.engine.run import Settled, Told, Trained, generation, settle, training
+from dlio_benchmark.engine.verify import read_back
 from dlio_benchmark.errors import InvalidResultError, listed
 from dlio_benchmark.metrics.events import Phase, RankRecord
 from dlio_benchmark.metrics.summary import Window, au_percent, problems, throughput
@@ -24,8 +27,6 @@ from dlio_benchmark.report import results
 from dlio_benchmark.report.host import Host, peak_rss_bytes, this_host
 from dlio_benchmark.report.log import Log, local_time
 from dlio_benchmark.report.progress import Meter
-
-LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
 
 
 @dataclass(slots=True)
@@ -86,16 +87,43 @@ class Job:
         self.log.output("Starting data generation")
         dataset = settled.workload.dataset
         total = len(range(0, sum(layout.files for layout in layouts(dataset)), self.comm.world.size))
-        say = self.log.output if self.root else None
-        with Meter(_of_rank("generation", self.comm), total, say=say) as meter:
-            counted = _Counted(meter, self.comm)
-            done = generation(settled, self.comm, counted, counted.on_bytes)
+        with ExitStack() as stack:
+            counted = _Counted(stack.enter_context(self._meter("generation", total)), self.comm)
+
+            def check(written: Sequence[FileEntry]) -> None:
+                stack.close()
+                self._read_back(settled, written)
+
+            done = generation(
+                settled, self.comm, counted, on_bytes=counted.on_bytes, check=check if dataset.verify else None
+            )
         rate = done.bytes / 2**20 / done.seconds if done.seconds > 0 else 0.0
         kept = f", {done.files_kept} of them kept from before" if done.files_kept else ""
         self.log.output(
             f"Generation done: {done.files} files{kept}, {done.rows} rows, {done.bytes} bytes in {done.seconds:.2f} s "
             f"({rate:.1f} MiB/s)"
         )
+
+    def _read_back(self, settled: Settled, written: Sequence[FileEntry]) -> None:
+        self.comm.pulse.stage = "read back"
+        self.log.output("Reading back what was generated")
+        begin = time.monotonic()
+        with self._meter("read back", len(written)) as meter:
+            counted = _Counted(meter, self.comm)
+
+            def advance(files: int, stored_bytes: int) -> None:
+                counted.advance(files, stored_bytes)
+                counted.on_bytes(stored_bytes)
+
+            read_back(settled.storage, written, advance)
+        read = sum(entry.bytes for entry in written)
+        self.log.output(
+            f"Read back{_of_rank('', self.comm)}: {len(written)} files, {read} bytes are as they were written "
+            f"({time.monotonic() - begin:.2f} s, not part of the time of generation)"
+        )
+
+    def _meter(self, what: str, total: int) -> Meter:
+        return Meter(_of_rank(what, self.comm), total, say=self.log.output if self.root else None)
 
     def _train(self, settled: Settled) -> None:
         trained = training(settled, self.comm, self.clock, self._told(settled.workload))
@@ -133,11 +161,14 @@ class Job:
     def _write_rank(self, record: RankRecord, host: Host, outcome: results.Outcome) -> None:
         gib = results.summary_of(outcome)["data_size_per_host_GB"]
         output = results.rank_output(record, host, outcome.window, data_gib=gib)
-        results.write_json(self.folder, f"{record.rank}_output.json", output)
-        results.write_json(self.folder, f"{record.rank}_per_epoch_stats.json", results.rank_epochs(record))
+        self._write(f"{record.rank}_output.json", output)
+        self._write(f"{record.rank}_per_epoch_stats.json", results.rank_epochs(record))
+
+    def _write(self, name: str, value: Mapping[str, Any]) -> None:
+        results.write_json(self.folder, name, self.log.redactor.tree(value))
 
     def _write_summary(self, outcome: results.Outcome) -> None:
-        results.write_json(self.folder, "summary.json", results.summary_of(outcome))
+        self._write("summary.json", results.summary_of(outcome))
         for note in outcome.notes:
             self.log.line("warning", note) if "foreign" in note else self.log.output(note)
         self.log.output(f"Saved outputs in {self.folder}")

@@ -18,6 +18,7 @@ from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, PeerFaile
 if TYPE_CHECKING:
     from dlio_benchmark.comm import Comm
     from dlio_benchmark.config.files import Composed
+    from dlio_benchmark.report.failure import Recorder, RecordingGuard
 
 USAGE = """\
 dlio_benchmark: measures storage under the I/O of deep-learning training
@@ -117,49 +118,55 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if shown is not None:
         print(shown, end="")
         return Exit.OK
-    from dlio_benchmark.guard import Guard  # noqa: PLC0415 - keeps help instant
+    from dlio_benchmark.report.failure import LAUNCH_VARIABLE, Recorder, RecordingGuard  # noqa: PLC0415 - as above
 
-    with Guard(debug=environ.get("DLIO_LOG_LEVEL", "").lower() == "debug") as guard:
+    recorder = Recorder.of(environ.get(LAUNCH_VARIABLE, ""), environ, argv)
+    guard = RecordingGuard(recorder, debug=environ.get("DLIO_LOG_LEVEL", "").lower() == "debug")
+    with guard:
         from dlio_benchmark.comm import connect  # noqa: PLC0415
 
         try:
             comm = connect(environ, guard=guard)
         except DlioError as error:
-            return _ended(error)
-        return _job(arguments, environ, comm)
+            return _ended(error, guard)
+        return _job(arguments, environ, comm, guard)
 
 
-def _job(arguments: Arguments, environ: Mapping[str, str], comm: Comm) -> int:
+def _job(arguments: Arguments, environ: Mapping[str, str], comm: Comm, guard: RecordingGuard) -> int:
     try:
-        code = _work(arguments, environ, comm)
+        code = _work(arguments, environ, comm, guard.recorder)
     except DlioError as error:
-        code = _ended(error)
+        code = _ended(error, guard)
     comm.close()
     return code
 
 
-def _ended(error: DlioError) -> int:
+def _ended(error: DlioError, guard: RecordingGuard) -> int:
     if not isinstance(error, PeerFailedError):
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        guard.recorder(guard.failure(error))
+        print(f"error: {guard.recorder.redactor.text(str(error))}", file=sys.stderr, flush=True)
     return int(error.code)
 
 
-def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm) -> int:
+def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm, recorder: Recorder) -> int:
     from dlio_benchmark.engine.agree import on_root  # noqa: PLC0415
 
     comm.pulse.stage = "configuration"
     composed = on_root(comm, "configuration", lambda: _composed(arguments))
+    recorder.learn(environ, arguments.overrides, composed.workload)
+    composed = composed.redacted(recorder.redactor)
     if arguments.show:
         return _print_job(arguments, composed, comm)
-    from dlio_benchmark.job import LAUNCH_VARIABLE, Job  # noqa: PLC0415
+    from dlio_benchmark.job import Job  # noqa: PLC0415
     from dlio_benchmark.report.log import Log, level_of  # noqa: PLC0415
 
-    log = Log(quiet=comm.world.rank != 0, level=level_of(environ))
+    log = Log(quiet=comm.world.rank != 0, level=level_of(environ), redactor=recorder.redactor)
     folder = output_folder(composed.workload, environ, composed.run_dir)
-    job = Job(composed.workload, comm, folder, log, arguments.strict, composed.typed, environ.get(LAUNCH_VARIABLE, ""))
+    job = Job(composed.workload, comm, folder, log, arguments.strict, composed.typed, recorder.launch)
     settled = job.settle()
     try:
         on_root(comm, "output folder", lambda: _open_output(composed, folder, log, settled.workload.output.log_file))
+        recorder.folder = folder
         if arguments.verify:
             from dlio_benchmark.engine.verify import verify  # noqa: PLC0415
 
@@ -195,12 +202,14 @@ def output_folder(workload: Mapping[str, Any], environ: Mapping[str, str], run_d
 def _open_output(composed: Composed, folder: str, log: Any, log_file: str) -> None:
     from dlio_benchmark.config.files import write_record  # noqa: PLC0415
     from dlio_benchmark.errors import CannotCreateError  # noqa: PLC0415
+    from dlio_benchmark.report.failure import forget_earlier  # noqa: PLC0415
 
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         msg = f"{folder}: cannot create the output folder: {error.strerror}"
         raise CannotCreateError(msg) from error
+    forget_earlier(folder)
     write_record(composed, composed.run_dir if composed.subfolder is None else folder)
     log.open(folder, log_file)
 
@@ -217,13 +226,15 @@ class DLIOBenchmark:
 
     def __init__(self, workload: Any) -> None:
         from dlio_benchmark import session  # noqa: PLC0415
+        from dlio_benchmark.config.redact import Redactor  # noqa: PLC0415
         from dlio_benchmark.job import Job  # noqa: PLC0415
         from dlio_benchmark.report.log import Log, level_of  # noqa: PLC0415
 
         tree = _plain(workload)
         self.comm = session.current_comm()
         self.output_folder = output_folder(tree, os.environ, "output")
-        log = Log(quiet=self.comm.world.rank != 0, level=level_of(os.environ))
+        redactor = Redactor.of(os.environ, (), tree)
+        log = Log(quiet=self.comm.world.rank != 0, level=level_of(os.environ), redactor=redactor)
         self.job = Job(tree, self.comm, self.output_folder, log)
 
     @property
@@ -264,6 +275,7 @@ def _plain(workload: Any) -> Mapping[str, Any]:
 def query(argv: Sequence[str]) -> int:
     """Print the value of the key that ``workload.workflow.query`` names, or None."""
     from dlio_benchmark.config.files import compose_workload  # noqa: PLC0415
+    from dlio_benchmark.config.redact import Redactor  # noqa: PLC0415
     from dlio_benchmark.utils.config import ConfigArguments, GetConfig, LoadConfig  # noqa: PLC0415
 
     try:
@@ -273,7 +285,7 @@ def query(argv: Sequence[str]) -> int:
         name = str((composed.workload.get("workflow") or {}).get("query") or "")
         print(GetConfig(arguments, name) or None)
     except DlioError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {Redactor.of(os.environ, argv).text(str(error))}", file=sys.stderr)
         return int(error.code)
     return Exit.OK
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -19,12 +19,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from dlio_benchmark.config.redact import Redactor
 from dlio_benchmark.errors import CannotCreateError, ConfigError, Issue
 
 CONFIG_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
 MOST_BYTES = 2**20
 MOST_DEPTH = 50
 MOST_NODES = 100_000
+MOST_FILES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Composed:
         run_dir: Hydra's run folder, as given or by default.
         subfolder: folder below it for the record, or None for no record.
         typed: dotted keys below ``workload`` that the command line names.
-        record: texts of config, hydra and overrides for the record, unresolved.
-        printed: the job configuration as YAML, unresolved.
+        record: texts of config, hydra and overrides for the record, unresolved; values of secret keys are hidden.
+        printed: the job configuration as YAML, likewise.
     """
 
     workload: Mapping[str, Any]
@@ -46,6 +48,11 @@ class Composed:
     typed: frozenset[str]
     record: Mapping[str, str]
     printed: str
+
+    def redacted(self, redactor: Redactor) -> Composed:
+        """Return this without the secrets that ``redactor`` knows, in what is kept and shown."""
+        record = {name: redactor.text(text) for name, text in self.record.items()}
+        return replace(self, record=record, printed=redactor.text(self.printed))
 
 
 def compose_workload(overrides: Sequence[str], config_dir: str | None = None) -> Composed:
@@ -90,19 +97,24 @@ def _composed(whole: DictConfig, overrides: Sequence[str]) -> Composed:
     workload = OmegaConf.to_container(job.get("workload") or OmegaConf.create({}), resolve=True)
     if not isinstance(workload, dict):
         raise ConfigError([Issue("workload", "must be a mapping")])
+    printed = _text(OmegaConf.to_container(job, resolve=False))
     record = {
-        "config.yaml": OmegaConf.to_yaml(job),
-        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": OmegaConf.to_container(hydra, resolve=False)})),
-        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(task)),
+        "config.yaml": printed,
+        "hydra.yaml": _text({"hydra": OmegaConf.to_container(hydra, resolve=False)}),
+        "overrides.yaml": _text(task),
     }
     return Composed(
-        workload=workload,
+        workload={str(name): value for name, value in workload.items()},
         run_dir=str(hydra.run.dir),
         subfolder=None if hydra.output_subdir is None else str(hydra.output_subdir),
         typed=frozenset(_typed(overrides)),
         record=record,
-        printed=OmegaConf.to_yaml(job),
+        printed=printed,
     )
+
+
+def _text(tree: Any) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(Redactor().tree(tree)))
 
 
 def _typed(overrides: Sequence[str]) -> Iterator[str]:
@@ -152,10 +164,17 @@ def _depth(text: str) -> int:
 
 
 def _yaml_files(config_dir: str) -> Iterator[str]:
-    for folder in (config_dir, os.path.join(config_dir, "workload")):
-        if os.path.isdir(folder):
-            names = sorted(name for name in os.listdir(folder) if name.endswith((".yaml", ".yml")))
-            yield from (os.path.join(folder, name) for name in names)
+    """Yield every file that composing could open, whatever folder of ``config_dir`` a defaults list names."""
+    found = 0
+    for here, folders, names in os.walk(config_dir):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = [os.path.join(here, name) for name in sorted(names) if name.endswith((".yaml", ".yml"))]
+        found += 1 + len(files)
+        if found > MOST_FILES:
+            raise ConfigError(
+                [Issue(config_dir, f"more than {MOST_FILES} files and folders; name a folder of its own")]
+            )
+        yield from files
 
 
 def _check_file(path: str) -> None:
@@ -175,7 +194,7 @@ def _check_events(path: str, events: Iterator[yaml.Event]) -> None:
     total = 0
     for event in events:
         if isinstance(event, yaml.AliasEvent):
-            total += sizes.get(event.anchor, MOST_NODES)
+            total += sizes.get(event.anchor or "", MOST_NODES)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
             if event.anchor:

@@ -21,7 +21,7 @@ from dlio_benchmark.data_generator.manifest import Manifest, load
 from dlio_benchmark.data_loader.base import Loader
 from dlio_benchmark.engine.agree import on_root
 from dlio_benchmark.engine.dataset import SplitFiles, check_shape, split_files
-from dlio_benchmark.engine.generate import Generated, Progress, generate
+from dlio_benchmark.engine.generate import Check, Generated, Progress, generate
 from dlio_benchmark.engine.parts import WRITERS, loader_of, reader_of, write_threads
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.errors import ConfigError, InvalidResultError, Issue
@@ -75,11 +75,13 @@ def settle(tree: Tree, comm: Comm, *, strict: bool = False, typed: frozenset[str
     return Settled(decoded, storage, manifest)
 
 
-def generation(settled: Settled, comm: Comm, progress: Progress, on_bytes: Callable[[int], None]) -> Generated:
-    """Write the data set of a run."""
+def generation(
+    settled: Settled, comm: Comm, progress: Progress, *, on_bytes: Callable[[int], None], check: Check | None = None
+) -> Generated:
+    """Write the data set of a run; ``check`` sees the files that this rank wrote before the manifest names them."""
     workload = settled.workload
     writer = WRITERS[workload.dataset.format](workload, write_threads(workload, _ranks_here(comm)), on_bytes)
-    return generate(workload, settled.storage, comm, writer=writer, progress=progress)
+    return generate(workload, settled.storage, comm, writer=writer, progress=progress, check=check)
 
 
 def _ranks_here(comm: Comm) -> int:

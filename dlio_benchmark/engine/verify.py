@@ -1,12 +1,14 @@
 """Verification of a data set: every file against the manifest, and every value against the function it came from.
 
 Nothing here is timed for the metrics.  Files are shared out over the ranks; each is read once for its digests and once
-through the reader with page checksums on, and its rows are made again and compared.
+through the reader with page checksums on, and its rows are made again and compared.  What a rank has just written it
+reads back for the digests alone, after it has asked the kernel to forget it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +28,7 @@ from dlio_benchmark.engine.parts import files_of
 from dlio_benchmark.errors import DataError, DataMissingError, DlioError, listed
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader.parquet_reader import ParquetRows
+from dlio_benchmark.storage import cache
 from dlio_benchmark.storage.base import Storage
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.synth import as_values, to_arrow
@@ -75,10 +78,33 @@ def verify(
         return found
 
     wrong = [text for part in everywhere(comm, "verification", look) for text in part]
+    _refuse_wrong("the data set is damaged", wrong, storage)
+    return Verified(len(entries), sum(entry.rows for entry in entries), sum(entry.bytes for entry in entries))
+
+
+def read_back(
+    storage: LocalStorage,
+    entries: Sequence[FileEntry],
+    advance: Callable[[int, int], None] = lambda _files, _bytes: None,
+) -> None:
+    """Compare files that were just written with what was written.
+
+    Raises:
+        DataError: naming every file that differs, and in what.
+    """
+    wrong: list[str] = []
+    for entry in entries:
+        cache.evict([os.path.join(storage.root, entry.path)])
+        wrong.extend(_wrong_bytes(entry, storage))
+        advance(1, entry.bytes)
+    _refuse_wrong("what was written is not what can be read", wrong, storage)
+
+
+def _refuse_wrong(what: str, wrong: Sequence[str], storage: LocalStorage) -> None:
     if wrong:
         more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
-        raise DataError(listed(f"{storage.root}: the data set is damaged", [*wrong[:_SHOWN], *more]))
-    return Verified(len(entries), sum(entry.rows for entry in entries), sum(entry.bytes for entry in entries))
+        remedy = "remedy: look after the storage, remove these files, and generate again; all others are kept"
+        raise DataError(listed(f"{storage.root}: {what}", [*wrong[:_SHOWN], *more, remedy]))
 
 
 def _manifest(storage: Storage) -> Manifest:
@@ -90,6 +116,15 @@ def _manifest(storage: Storage) -> Manifest:
 
 
 def _wrong_with(entry: FileEntry, manifest: Manifest, storage: Storage, *, values: bool) -> Iterator[str]:
+    yield from _wrong_bytes(entry, storage)
+    if values and storage.size(entry.path) is not None:
+        try:
+            yield from _wrong_values(entry, manifest, storage)
+        except DlioError as error:
+            yield str(error)
+
+
+def _wrong_bytes(entry: FileEntry, storage: Storage) -> Iterator[str]:
     size = storage.size(entry.path)
     if size is None:
         yield f"{entry.path}: no such file"
@@ -101,11 +136,6 @@ def _wrong_with(entry: FileEntry, manifest: Manifest, storage: Storage, *, value
         yield f"{entry.path}: the footer has digest {footer}, the manifest says {entry.footer_digest}"
     elif whole != entry.digest:
         yield f"{entry.path}: the file has digest {whole}, the manifest says {entry.digest}"
-    if values:
-        try:
-            yield from _wrong_values(entry, manifest, storage)
-        except DlioError as error:
-            yield str(error)
 
 
 def _wrong_values(entry: FileEntry, manifest: Manifest, storage: Storage) -> Iterator[str]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
+from dlio_benchmark.config.redact import Redactor
 from dlio_benchmark.errors import CannotCreateError, ConfigError, Issue
 
 LEVELS: Mapping[str, int] = {
@@ -39,10 +40,18 @@ def local_time() -> str:
 
 
 class Log:
-    """Lines ``[LEVEL] message`` for people and for tools that read them."""
+    """Lines ``[LEVEL] message`` for people and for tools that read them, without the secrets that are known."""
 
-    def __init__(self, *, quiet: bool = False, level: int = LEVELS["warning"], stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        level: int = LEVELS["warning"],
+        stream: TextIO | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
         self.quiet = quiet
+        self.redactor = redactor or Redactor()
         self._level = level
         self._stream = stream or sys.stderr
         self._file: TextIO | None = None
@@ -67,7 +76,7 @@ class Log:
         """Write a message, if its level is wanted; it may have several lines."""
         if self.quiet or LEVELS[level] < self._level:
             return
-        out = f"[{level.upper()}] {text}\n"
+        out = f"[{level.upper()}] {self.redactor.text(text)}\n"
         self._stream.write(out)
         self._stream.flush()
         if self._file is not None:

@@ -1,0 +1,85 @@
+"""What a run leaves when it ends before its time: ``failure.json`` instead of ``summary.json``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dlio_benchmark import __version__
+from dlio_benchmark.config.redact import Redactor
+from dlio_benchmark.errors import CannotCreateError, Exit, PeerFailedError
+from dlio_benchmark.guard import Failure, Guard
+from dlio_benchmark.report.log import local_time
+from dlio_benchmark.report.results import write_json
+
+LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
+FAILURE = "failure.json"
+SUMMARY = "summary.json"
+_STATES: Mapping[int, str] = {Exit.INTERRUPTED: "interrupted", Exit.TERMINATED: "interrupted"}
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Writes how a run ended into ``folder``, once that is known; of several ranks that fail the last one stays.
+
+    ``launch`` ties what is written to this launch, and ``redactor`` knows the secrets that must not be in it.
+    """
+
+    launch: str = ""
+    redactor: Redactor = field(default_factory=Redactor)
+    folder: str | None = None
+
+    @classmethod
+    def of(cls, launch: str, environ: Mapping[str, str], argv: Iterable[str]) -> Recorder:
+        """Return a recorder that knows the secrets of the environment and of the command line."""
+        return cls(launch, Redactor.of(environ, argv))
+
+    def learn(self, environ: Mapping[str, str], overrides: Iterable[str], tree: Any) -> None:
+        """Know the secrets of a configuration, too."""
+        self.redactor = Redactor.of(environ, overrides, tree)
+
+    def __call__(self, failure: Failure) -> None:
+        """Write the record; that it cannot be written does not hide the failure itself."""
+        if self.folder is None or failure.error == PeerFailedError.__name__:
+            return
+        record = {
+            "complete": False,
+            "state": _STATES.get(failure.code, "failed"),
+            **asdict(failure),
+            "launch": self.launch,
+            "version": __version__,
+            "ended": local_time(),
+        }
+        with contextlib.suppress(CannotCreateError):
+            write_json(self.folder, FAILURE, self.redactor.tree(record))
+
+
+class RecordingGuard(Guard):
+    """A guard that leaves a record of the failure, and says it without the secrets in it."""
+
+    def __init__(self, recorder: Recorder, *, debug: bool = False) -> None:
+        super().__init__(debug=debug, record=recorder)
+        self.recorder = recorder
+
+    def say(self, text: str) -> None:
+        """Write one block to standard error."""
+        super().say(self.recorder.redactor.text(text))
+
+
+def forget_earlier(folder: str) -> None:
+    """Remove the results of an earlier run from ``folder``, so that none is taken for those of this one.
+
+    Raises:
+        CannotCreateError: if they cannot be removed.
+    """
+    for name in (SUMMARY, FAILURE):
+        path = os.path.join(folder, name)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        except OSError as error:
+            msg = f"{path}: cannot remove the result of an earlier run: {error.strerror}"
+            raise CannotCreateError(msg) from error
