@@ -11,7 +11,7 @@ from dlio_benchmark.clock import Clock
 from dlio_benchmark.config.duration import Dice, Duration
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Piece
-from dlio_benchmark.plan.order import Order
+from dlio_benchmark.plan.order import Ids, Order
 from dlio_benchmark.reader.base import OpenFile, Reader
 
 Paths = Callable[[int], str]
@@ -73,8 +73,8 @@ class Source:
         shape, got = file.shapes[piece.block], file.read(piece.block)
         run: Run = (got.block, piece.start, piece.stop)
         begin = self.clock.now_ns()
-        if piece.key is not None and got.block.columns:
-            rows = Order(got.block.rows, piece.key)[piece.start : piece.stop]
+        rows = _chosen(piece, got.block.rows)
+        if rows is not None:
             run = (got.block.take(rows), 0, len(rows))
         tally = Tally(
             rows=piece.stop - piece.start,
@@ -91,6 +91,13 @@ class Source:
         if self.preprocessing is not None:
             self.preprocessing.work(tally.rows)
         return run, tally
+
+
+def _chosen(piece: Piece, rows: int) -> Ids | None:
+    """Return the rows of a block of ``rows`` rows that make a piece, or None for a run of them in file order."""
+    if piece.rows is not None:
+        return piece.rows
+    return None if piece.key is None else Order(rows, piece.key)[piece.start : piece.stop]
 
 
 def block_rows(file: OpenFile) -> Sequence[int]:

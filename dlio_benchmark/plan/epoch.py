@@ -28,21 +28,29 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Positions ``[start, stop)`` of the visiting order of file number ``file``."""
+    """Positions ``[start, stop)`` of the visiting order of file number ``file``.
+
+    With ``rows`` (ascending, int64) the visit is to these rows of the file instead.
+    """
 
     file: int
     start: int
     stop: int
+    rows: Ids | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Positions ``[start, stop)`` of a block; ``key`` None means in file order, else in the order of that key."""
+    """Positions ``[start, stop)`` of a block; ``key`` None means in file order, else in the order of that key.
+
+    With ``rows`` (int64, counted from the start of the block) the piece is these rows instead.
+    """
 
     block: int
     start: int
     stop: int
     key: int | None = None
+    rows: Ids | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,14 @@ class EpochPlan:
         return Order(len(self.rows), self.shuffling.files)
 
     def visits(self) -> Iterator[Visit]:
-        """Yield the rank's visits in the order of reading: one per file, consecutive positions each."""
+        """Yield the rank's visits in the order of reading: one per file, consecutive positions each.
+
+        With the scope ``global`` there is one per batch and file of the batch: each sample of the split is equally
+        likely to stand anywhere, and the block of every one of them is read for it alone.
+        """
+        if self.shuffling.samples is not None and self.shuffling.scope is ShuffleScope.GLOBAL:
+            yield from self._scattered(self.shuffling.samples)
+            return
         share = len(self) * self.batch
         first, last = self.world.rank * share, (self.world.rank + 1) * share
         if not share:
@@ -105,8 +120,21 @@ class EpochPlan:
                 yield Visit(file, first - begin, stop - begin)
             first, at = stop, at + 1
 
+    def _scattered(self, key: int) -> Iterator[Visit]:
+        ends = np.cumsum(self.rows)
+        order = Order(self.samples, key)
+        first = self.world.rank * len(self) * self.batch
+        for start in range(first, first + len(self) * self.batch, self.batch):
+            ids = np.sort(order[start : start + self.batch])
+            files, begins = np.unique(np.searchsorted(ends, ids, side="right"), return_index=True)
+            for file, rows in zip(files.tolist(), np.split(ids, begins[1:]), strict=True):
+                yield Visit(file, 0, len(rows), rows - (ends[file] - self.rows[file]))
+
     def visited(self, visit: Visit, block_rows: Sequence[int]) -> Iterator[Piece]:
         """Yield the pieces of the blocks that a visit reads, given the rows of each block of its file."""
+        if visit.rows is not None:
+            yield from _holding(visit.rows, block_rows)
+            return
         key = None if self.shuffling.samples is None else mixed(self.shuffling.samples, visit.file)
         scope_key = key if self.shuffling.scope is not ShuffleScope.ROW_GROUP else None
         begin = 0
@@ -116,3 +144,11 @@ class EpochPlan:
             if start < stop:
                 yield Piece(block, start - begin, stop - begin, None if scope_key is None else mixed(scope_key, block))
             begin = end
+
+
+def _holding(rows: Ids, block_rows: Sequence[int]) -> Iterator[Piece]:
+    """Yield a piece for each block that holds some of ``rows``."""
+    ends = np.cumsum(np.asarray(block_rows, dtype=np.int64))
+    blocks, begins = np.unique(np.searchsorted(ends, rows, side="right"), return_index=True)
+    for block, part in zip(blocks.tolist(), np.split(rows, begins[1:]), strict=True):
+        yield Piece(block, 0, len(part), rows=part - (ends[block] - block_rows[block]))

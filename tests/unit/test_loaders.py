@@ -67,7 +67,7 @@ PLANS = st.builds(
         Shuffling,
         files=st.none() | st.integers(0, 9),
         samples=st.none() | st.integers(0, 9),
-        scope=st.sampled_from([ShuffleScope.ROW_GROUP, ShuffleScope.WINDOW]),
+        scope=st.sampled_from(ShuffleScope),
     ),
     most_steps=st.none() | st.integers(0, 3),
 )
@@ -101,13 +101,18 @@ def test_threads_give_the_batches_and_counts_of_the_reference(
 
 
 @settings(max_examples=30)
-@given(size=st.integers(1, 4), batch=st.integers(1, 9), shuffled=st.booleans(), epoch=st.integers(1, 3))
+@given(
+    size=st.integers(1, 4),
+    batch=st.integers(1, 9),
+    scope=st.none() | st.sampled_from(ShuffleScope),
+    epoch=st.integers(1, 3),
+)
 def test_the_ranks_together_deliver_each_row_at_most_once_and_nearly_all(
-    storage: MemoryStorage, size: int, batch: int, shuffled: bool, epoch: int
+    storage: MemoryStorage, size: int, batch: int, scope: ShuffleScope | None, epoch: int
 ) -> None:
     seen: list[tuple[object, ...]] = []
     for rank in range(size):
-        shuffling = Shuffling(epoch, epoch) if shuffled else Shuffling()
+        shuffling = Shuffling() if scope is None else Shuffling(epoch, epoch, scope)
         plan = EpochPlan(np.array(ROWS), batch, World(rank, size), shuffling)
         seen += values(DirectLoader(source(storage)), plan)[0]
     assert len(set(seen)) == len(seen) == sum(ROWS) - plan.rows_left_out
