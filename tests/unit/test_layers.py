@@ -30,10 +30,11 @@ def _layer(names: str) -> tuple[str, ...]:
 LAYERS = (
     _layer("__init__ errors common"),
     _layer("config.__init__ config.fields config.duration config.model schema batch metrics.events"),
-    _layer("config.decode config.rules config.columns config.shape config.reference plan synth parquet metrics"),
+    _layer("config.decode config.rules config.columns config.shape config.reference config.redact")
+    + _layer("plan synth parquet metrics"),
     _layer("storage.base reader.base data_loader.base clock comm board guard watch"),
     _layer("storage reader data_generator data_loader comm_mpi config.files launch session")
-    + _layer("parquet.decode_arrow parquet.decode_footer parquet.decode_plan parquet.write_file"),
+    + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_plan parquet.write_file"),
     _layer("engine"),
     _layer("report mlpstorage utils job main"),
 )
@@ -47,6 +48,7 @@ LAZY = {
     ("", "yaml"): "is not needed to print help",
     ("", "rich"): "draws on terminals only",
     ("dlio_benchmark.comm", "dlio_benchmark.comm_mpi"): "starts MPI, and only a launched process may do that",
+    ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "comes with the extra for PyTorch",
     ("dlio_benchmark.main", "dlio_benchmark"): "help loads nothing, and a rank what its part of the work needs",
     ("dlio_benchmark.mlpstorage.cli", "dlio_benchmark.mlpstorage"): "each command loads what it needs, help nothing",
     ("verification.report.write", "jsonschema"): "comes with the extra for tests",
