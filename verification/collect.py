@@ -171,7 +171,9 @@ def collect(lines: Iterable[Line]) -> Collected:
 
 
 def _check(key: Key, draft: _Draft) -> Check:
-    outcome = draft.outcome
+    outcome, evidence = draft.outcome, _joined(draft.evidence)
+    if outcome is Outcome.FAILED and _only_blind(evidence):
+        outcome = Outcome.VACUOUS
     if draft.started and not draft.ended and not draft.lost:
         outcome = Outcome.CRASHED
         draft.detail.insert(0, "the process ended during this test")
@@ -183,7 +185,14 @@ def _check(key: Key, draft: _Draft) -> Check:
         seconds=round(draft.seconds, 6),
         by_rank=dict(sorted(draft.by_rank.items())),
         detail="\n".join(draft.detail),
-        evidence=_joined(draft.evidence),
+        evidence=evidence,
+    )
+
+
+def _only_blind(evidence: tuple[Evidence, ...]) -> bool:
+    """Return whether a failed check found nothing wrong but a saboteur that it could not catch."""
+    return any(e.kind is EvidenceKind.SABOTEUR and not e.held for e in evidence) and all(
+        e.held for e in evidence if e.kind is EvidenceKind.FIGURE
     )
 
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import pytest
 
-from verification.errors import VerificationError
+from verification.errors import GuardError, VerificationError
 from verification.judge import within
 from verification.model import Evidence, EvidenceKind, Number
 
-T = TypeVar("T")
-REJECTIONS: tuple[type[BaseException], ...] = (AssertionError, pytest.fail.Exception)
+REJECTIONS: tuple[type[BaseException], ...] = (AssertionError, pytest.fail.Exception, GuardError)
 LONGEST = 400
+
+
+class Arena(Protocol):
+    """Where trials of saboteurs run on several ranks: caught on one of them is caught."""
+
+    comm: Any
+
+    def begin_trial(self, label: str) -> Any:
+        """Give the trial a communicator of its own; return what `end_trial` wants back."""
+
+    def end_trial(self, token: Any, *, failed: bool) -> bool:
+        """Return whether the trial failed on any rank."""
 
 
 class Recorder:
@@ -27,6 +38,7 @@ class Recorder:
 
     def __init__(self, known_saboteurs: frozenset[str] | None = None, rank: int = 0) -> None:
         self._known, self._rank = known_saboteurs, rank
+        self._arena: Arena | None = None
         self._records: dict[tuple[EvidenceKind, str, str], Evidence] = {}
         self._trial = 0
 
@@ -35,10 +47,10 @@ class Recorder:
         """Everything recorded so far, in the order of first mention."""
         return tuple(self._records.values())
 
-    def reset(self) -> None:
-        """Forget everything: another test begins."""
+    def reset(self, arena: Arena | None = None) -> None:
+        """Forget everything: another test begins, in ``arena`` if it runs on several ranks."""
         self._records.clear()
-        self._trial = 0
+        self._trial, self._arena = 0, arena
 
     def hold(
         self,
@@ -91,25 +103,29 @@ class Recorder:
         self._keep(record, discriminator=str(value))
 
     @contextmanager
-    def saboteur(self, name: str, *, by: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    def saboteur(self, name: str, *, by: tuple[type[BaseException], ...] = ()) -> Iterator[Any]:
         """Run a block that must fail because the saboteur ``name`` is at work in it.
 
-        Only an assertion (or one of ``by``) is a catch; any other error is a broken check and is passed on.
+        Only an assertion (or one of ``by``) is a catch; any other error is a broken check and is passed on.  On
+        several ranks the block must use the communicator that this gives, and failing on one of them is a catch.
         """
         if self._known is not None and name not in self._known:
             raise VerificationError(f"saboteur {name} is not declared in the catalogue")
         self._trial += 1
+        token = self._arena.begin_trial(f"saboteur {name}") if self._arena else None
         why = ""
         try:
-            yield
+            yield self._arena.comm if self._arena else None
         except BaseException as error:
+            first = next(iter(_leaves(error)))
+            why = _short(f"{type(first).__name__}: {str(first).strip().partition(chr(10))[0]}")
             if not all(isinstance(leaf, REJECTIONS + by) for leaf in _leaves(error)):
                 error.add_note(f"this broke the trial of saboteur {name}: only a failed assertion is a catch")
                 raise
-            first = next(iter(_leaves(error)))
-            why = _short(f"{type(first).__name__}: {str(first).strip().partition(chr(10))[0]}")
         finally:
             self._trial -= 1
+            if self._arena and self._arena.end_trial(token, failed=bool(why)):
+                why = why or "caught on another rank"
         self._keep(Evidence(EvidenceKind.SABOTEUR, name, bool(why), rank=self._rank, note=why))
         assert why, f"saboteur {name} survived: the check passes although the implementation is wrong"
 

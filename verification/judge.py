@@ -93,7 +93,7 @@ def _executed(claim: Claim, checks: Sequence[Check], _now: Circumstances) -> Fin
 
 
 def _falsifiable(claim: Claim, checks: Sequence[Check], _now: Circumstances) -> Finding | None:
-    reasons = [f"{check.id} held nothing" for check in checks if check.outcome is Outcome.VACUOUS]
+    reasons = [_sentence(check) for check in checks if check.outcome is Outcome.VACUOUS]
     if not any(True for _ in _evidence(checks, EvidenceKind.FIGURE)):
         reasons.append("nothing was held")
     if not claim.saboteurs:

@@ -18,7 +18,7 @@ import pytest
 from verification.binding import as_rows, bind, claims_of, is_collective, min_size, shows, sizes_of
 from verification.catalogue import Catalogue
 from verification.errors import CatalogueError
-from verification.evidence import Recorder
+from verification.evidence import Arena, Recorder
 from verification.journal import Journal, encode
 
 LONGEST_DETAIL = 40_000
@@ -33,6 +33,10 @@ class Agreement(Protocol):
     rank: int
     size: int
 
+    @property
+    def guard(self) -> Arena:
+        """The scopes of this rank."""
+
     def same_tests(self, ids: Sequence[str]) -> None:
         """Refuse to go on if the ranks collected different tests."""
 
@@ -42,8 +46,8 @@ class Agreement(Protocol):
     def settle(self, item: pytest.Item, report: pytest.TestReport, *, must_hold: bool, held: int) -> dict[int, str]:
         """Close the scope; make ``report`` say what all ranks say, and return the word of each."""
 
-    def finish(self) -> bool:
-        """Wait for all ranks at the end; False if some are missing."""
+    def finish(self, status: int) -> int | None:
+        """Wait for all ranks at the end and return the exit status of rank 0; None if some are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,7 @@ class Keeper:
 
     def __init__(self, journal: Journal, catalogue: Catalogue, choice: Choice, agreement: Agreement | None) -> None:
         self.journal, self.catalogue, self.choice, self.agreement = journal, catalogue, choice, agreement
-        rank = agreement.rank if agreement else 0
-        self.recorder = Recorder(frozenset(catalogue.saboteurs), rank)
+        self.recorder = Recorder(frozenset(catalogue.saboteurs), agreement.rank if agreement else 0)
         self._written: object = None
         self._outcome = "passed"
         self.collected: list[pytest.Item] = []
@@ -138,7 +141,7 @@ class Keeper:
         """Frame each test by a start and an end."""
         if self._elsewhere(item):
             return (yield)
-        self.recorder.reset()
+        self.recorder.reset(self.agreement.guard if self.agreement and is_collective(item) else None)
         self._written, self._outcome = (), "passed"
         self.journal.write("start", id=item.nodeid, claims=claims_of(item))
         result = yield
@@ -207,12 +210,16 @@ class Keeper:
 
     # -- end ----------------------------------------------------------------------------------------------------
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write the line without which a journal is incomplete."""
-        if self.agreement is not None and not self.agreement.finish():
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the line without which a journal is incomplete; all ranks exit alike."""
+        status: int | None = int(exitstatus)
+        if self.agreement is not None:
+            status = self.agreement.finish(int(exitstatus))
+        if status is None:
             self.journal.write("gap", gap="not all ranks reached the end")
             return
-        self.journal.write("finish", exit=int(exitstatus))
+        session.exitstatus = status
+        self.journal.write("finish", exit=status)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say where the evidence is."""

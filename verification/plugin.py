@@ -162,7 +162,7 @@ def guard(request: pytest.FixtureRequest) -> Any:
     keeper = request.config.stash.get(KEEPER, None)
     if keeper is None or keeper.agreement is None:
         raise pytest.UsageError("guard and comm exist on ranks only: mark the test with pytest.mark.mpi")
-    return keeper.agreement.guard  # type: ignore[attr-defined]
+    return keeper.agreement.guard
 
 
 @pytest.fixture

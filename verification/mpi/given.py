@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, currently_in_test_context, given, settings
+from hypothesis import event as hypothesis_event
 from hypothesis import target as hypothesis_target
-from hypothesis.errors import InvalidArgument, UnsatisfiedAssumption
+from hypothesis.errors import HypothesisDeprecationWarning, InvalidArgument, UnsatisfiedAssumption
 from hypothesis.strategies import DataObject, SearchStrategy
 
 from verification.errors import GuardError
@@ -30,7 +32,7 @@ class RemoteFailure(AssertionError):  # noqa: N818 - a failure of a test, not an
     """A failure on another rank, raised on this one."""
 
 
-class _Abandoned(BaseException):  # noqa: N818 - control flow between ranks
+class _Abandoned(BaseException):
     """Rank 0 gave the example up: it ran out of data, or was told to stop."""
 
 
@@ -48,6 +50,12 @@ def target(observation: float, *, label: str = "") -> None:
     """Like `hypothesis.target`; the largest value over all ranks counts."""
     seen = _running[-1].targets
     seen[label] = max(float(observation), seen.get(label, float("-inf")))
+
+
+def event(text: str) -> None:
+    """Like `hypothesis.event`, counted once for all ranks."""
+    if currently_in_test_context():
+        hypothesis_event(text)
 
 
 class SharedData:
@@ -111,7 +119,7 @@ class _Lockstep:
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
         )
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del run.__wrapped__
         return run
 
     def _settings(self) -> settings:
@@ -142,9 +150,9 @@ class _Lockstep:
             self.test(**arguments)
         except UnsatisfiedAssumption as unsatisfied:
             error, status = unsatisfied, "invalid"
-        except Exception as failure:  # noqa: BLE001 - whatever the test raises is its verdict
+        except Exception as failure:
             error, status, note = failure, "failed", describe(failure)
-        except BaseException as control:  # noqa: BLE001 - the engine's own control flow on rank 0, or ours
+        except BaseException as control:
             if type(control).__module__.startswith("_pytest"):
                 error, status, note = control, "failed", describe(control)
             else:
@@ -185,8 +193,11 @@ class _Lockstep:
             kind, *rest = guard.post()
             if kind == "stop":
                 break
-            drawn, data = rest
-            self._example(guard, fixtures, drawn, dict.fromkeys(data))
+            if kind == "run":  # draws of an example that this rank left early are still on their way
+                drawn, data = rest
+                with warnings.catch_warnings():  # `assume` complains outside the engine, which is on rank 0
+                    warnings.simplefilter("ignore", HypothesisDeprecationWarning)
+                    self._example(guard, fixtures, drawn, dict.fromkeys(data))
         verdict = rest[0]
         if verdict is not None:
             raise RemoteFailure(f"rank 0 reports {verdict['type']}: {verdict['message']}")

@@ -11,8 +11,9 @@ Invariant: all ranks take the decisions of `leave` from the same list of outcome
 from __future__ import annotations
 
 import pickle
+import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ TAG = 77
 LARGEST = 48 * 1024  # bytes of one outcome; it is sent to every peer
 SPINS = 200
 LONGEST_NAP_S = 0.002
+ERROR_LINE = re.compile(r"[\s|]*[\w.]*(Error|Exception|Group|Failure)\b.*: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,19 @@ class Guard:
     def _fresh(self) -> GuardedComm:
         return GuardedComm(MPI.Intracomm.Dup(self._base)).attach(self, range(self.size))
 
+    def begin_trial(self, label: str) -> tuple[GuardedComm, Scope]:
+        """Give what must fail a communicator of its own, so that the one outside stays usable."""
+        outer, self.comm = self.comm, self._fresh()
+        return outer, self.enter(label)
+
+    def end_trial(self, token: tuple[GuardedComm, Scope], *, failed: bool) -> bool:
+        """Return whether the trial failed on any rank; all ranks get the same answer."""
+        outer, scope = token
+        reports = self.leave(scope, "failed" if failed else "passed", compare=False)
+        spare, self.comm = self.comm, outer
+        spare.Free()
+        return any(report.status == "failed" for report in reports)
+
     # -- steering -----------------------------------------------------------------------------------------------
     def post(self, value: Any = None) -> Any:
         """Return rank 0's ``value`` on every rank, apart from the communicator under test."""
@@ -267,6 +282,7 @@ def headline(report: Report) -> str:
     if isinstance(report.note, dict) and "type" in report.note:
         first = str(report.note["message"]).partition("\n")[0]
         return f": {report.note['type']}: {first} ({report.note['file']}:{report.note['line']})"
-    lines: Iterable[str] = str(report.note).splitlines() if report.note else []
+    lines = str(report.note).splitlines() if report.note else []
     errors = [line[1:].strip() for line in lines if line.startswith("E ")]
+    errors += [line.strip(" |+-") for line in lines if ERROR_LINE.match(line)]
     return f": {errors[0][:200]}" if errors else ""

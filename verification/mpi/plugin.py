@@ -22,6 +22,7 @@ from verification.mpi.guard import Guard, Limits, Report, Scope, headline
 
 EXIT_LOST = 86
 DAY_S = 24 * 3600.0
+CONSEQUENCES = ("PeerLeftError", "RemoteFailure: rank 0 reports")
 WRITERS = ("lfplugin", "nfplugin", "stepwiseplugin")
 
 
@@ -100,9 +101,9 @@ class InStep:
             empty(item, report)
         return {r.rank: r.status for r in reports}
 
-    def finish(self) -> bool:
-        """Wait for all ranks: those without serial tests are here long before rank 0."""
-        return self.guard.meet(DAY_S)
+    def finish(self, status: int) -> int | None:
+        """Wait for all ranks (those without serial tests are here long before rank 0); return rank 0's ``status``."""
+        return int(self.guard.post(status)) if self.guard.meet(DAY_S) else None
 
     # -- the last resort ----------------------------------------------------------------------------------------
     def _lost(self, scope: Scope, missing: Sequence[int]) -> None:
@@ -197,7 +198,7 @@ def _account(failed: list[Report], size: int) -> str:
     groups: dict[str, list[Report]] = {}
     for r in failed:
         groups.setdefault(str(r.note), []).append(r)
-    ordered = sorted(groups.items(), key=lambda pair: ("PeerLeftError" in pair[0], pair[1][0].rank))
+    ordered = sorted(groups.items(), key=lambda pair: (any(word in pair[0] for word in CONSEQUENCES), pair[1][0].rank))
     first = ordered[0]
     cause = headline(first[1][0]) or f": {first[0].strip().splitlines()[-1] if first[0].strip() else 'failed'}"
     parts = [f"{_names(group)} of {size}{cause if i == 0 else ''}\n{text}" for i, (text, group) in enumerate(ordered)]

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from pathlib import Path
 
 from verification import loading
 from verification.journal import SUPERVISOR, Journal, Line, read
+from verification.mpi.deaths import DeathWatch
 from verification.mpi.launch import Launcher, clean_environment
 
 ATTEMPT = "DLIO_VERIFICATION_ATTEMPT"
-NAMED_PROCESS = re.compile(r"\bPID\s+(\d+)\b|\bpid:?\s+(\d+)\b|process rank (\d+)\b|\brank (\d+)\]")
+TICK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,14 @@ def supervise(job: Job, launcher: Launcher) -> int:
     log.write("session", tests=len(job.tests), launcher=launcher.program)
     waiting, attempt = list(job.tests), 0
     while waiting and attempt < job.launches:
-        code = _launch(job, launcher, waiting, attempt)
+        code, dead = _launch(job, launcher, waiting, attempt)
         lines = [line for line in read([job.folder]) if line.attempt == attempt or line.stream == SUPERVISOR]
         mine = [line for line in lines if line.stream != SUPERVISOR and line.attempt == attempt]
         attempt += 1
         if any(line.event == "finish" and line.rank == 0 for line in mine):
             waiting = []
             break
-        settled = _record_losses(log, mine, code, _tail(job, attempt - 1))
+        settled = _record_losses(log, mine, _Ending(code, dead, _tail(job, attempt - 1)))
         rest = [test for test in waiting if test not in settled]
         if len(rest) == len(waiting):
             words = _tail(job, attempt - 1)[-2000:].strip()
@@ -64,7 +66,8 @@ def supervise(job: Job, launcher: Launcher) -> int:
     return attempt
 
 
-def _launch(job: Job, launcher: Launcher, tests: Sequence[str], attempt: int) -> int:
+def _launch(job: Job, launcher: Launcher, tests: Sequence[str], attempt: int) -> tuple[int, list[int]]:
+    """Launch once; return the exit code and the ranks in the order in which they ended."""
     select = job.folder / f"attempt{attempt}.select"
     select.write_text("\n".join(tests), encoding="utf-8")
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
@@ -86,13 +89,15 @@ def _launch(job: Job, launcher: Launcher, tests: Sequence[str], attempt: int) ->
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        watch, limit = DeathWatch(job.folder, attempt), time.monotonic() + job.limit_s
         try:
-            return process.wait(job.limit_s)
-        except BaseException as error:
-            code = end_group(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                return code
-            raise
+            while process.poll() is None and time.monotonic() < limit:
+                watch.wait(TICK_S)
+            return process.returncode if process.returncode is not None else end_group(process), watch.dead
+        finally:
+            if process.poll() is None:
+                end_group(process)
+            watch.close()
 
 
 def _with_root(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -112,7 +117,16 @@ def end_group(process: subprocess.Popen[bytes], patience_s: float = 10.0) -> int
     return process.wait()
 
 
-def _record_losses(log: Journal, lines: Sequence[Line], code: int, output: str) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How a launch ended: its exit code, the ranks in the order of their ends, the last output."""
+
+    code: int
+    dead: list[int]
+    output: str
+
+
+def _record_losses(log: Journal, lines: Sequence[Line], ending: _Ending) -> set[str]:
     """Write a loss for every test that was running when the job died; return all tests that need no other launch."""
     ended = {line["id"] for line in lines if line.event == "end" and line.rank == 0}
     lost = {line["id"] for line in lines if line.event == "lost"}
@@ -120,24 +134,11 @@ def _record_losses(log: Journal, lines: Sequence[Line], code: int, output: str) 
     for line in lines:
         if line.event == "start" and line["id"] not in ended | lost:
             running.setdefault(line["id"], set()).add(line.rank)
-    dead = _dead_ranks(lines, output)
     for test, ranks in running.items():
-        words = dict.fromkeys(dead & ranks, "crashed") or dict.fromkeys(ranks, "lost")
-        detail = f"the job ended with {code} during this test: {_last_words(output)}"
+        words = dict.fromkeys(set(ending.dead[:1]) & ranks, "crashed") or dict.fromkeys(ranks, "lost")
+        detail = f"the job ended with {ending.code} during this test: {_last_words(ending.output)}"
         log.write("lost", id=test, outcome="crashed", detail=detail, ranks=words, of_attempt=lines[0].attempt)
     return ended | lost | set(running)
-
-
-def _dead_ranks(lines: Sequence[Line], output: str) -> set[int]:
-    """Return the ranks whose death the launcher reported, by process number or by rank."""
-    by_process = {line["pid"]: line.rank for line in lines if line.event == "session"}
-    dead: set[int] = set()
-    for pid, pid_too, rank, rank_too in NAMED_PROCESS.findall(output):
-        if pid or pid_too:
-            dead |= {by_process[number] for number in [int(pid or pid_too)] if number in by_process}
-        else:
-            dead.add(int(rank or rank_too))
-    return dead
 
 
 def _last_words(output: str) -> str:

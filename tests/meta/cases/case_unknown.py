@@ -1,0 +1,8 @@
+"""A mark that names no claim."""
+
+import pytest
+
+
+@pytest.mark.claim("sample-9")
+def test_of_nothing(evidence):
+    evidence.equal(1, 1, what="one")

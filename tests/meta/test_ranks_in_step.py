@@ -1,0 +1,94 @@
+"""Broken collective suites under a real launcher: who is blamed, who suffers, and how long it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from verification.model import Outcome
+from verification.mpi.launch import Launcher
+
+if TYPE_CHECKING:
+    from conftest import RunCase
+
+BROKEN = {
+    "test_one_rank_asserts": Outcome.FAILED,
+    "test_one_rank_raises_before_a_collective": Outcome.FAILED,
+    "test_root_broadcasts_alone": Outcome.FAILED,
+    "test_skipped_on_one_rank_only": Outcome.FAILED,
+    "test_fails_on_all_as_expected": Outcome.XFAILED,
+    "test_setup_fails_on_one_rank": Outcome.ERROR,
+    "test_message_from_the_dead": Outcome.FAILED,
+}
+
+
+@pytest.mark.parametrize("entrance", ["pytest launches the ranks", "the ranks are launched"])
+def test_a_broken_test_fails_alone_and_names_its_rank(run_case: RunCase, launcher: Launcher, entrance: str) -> None:
+    under = () if entrance == "pytest launches the ranks" else tuple(launcher.command(2))
+    run = run_case("case_collectives.py", under=under)
+    outcomes = {name: check.outcome for name, check in run.checks.items()}
+    assert outcomes == {name: BROKEN.get(name, Outcome.PASSED) for name in outcomes}, run.output
+    assert run.code == 1
+    assert run.collected.complete, run.collected.gaps
+    assert run.checks["test_one_rank_asserts"].by_rank == {0: "passed", 1: "failed"}
+    assert "rank 1 of 2: ValueError: rank 1 dies first" in (
+        run.checks["test_one_rank_raises_before_a_collective"].detail
+    )
+    assert "collective calls differ between ranks" in run.checks["test_root_broadcasts_alone"].detail
+    assert run.output.count("short test summary info") == 1
+
+
+def test_lost_ranks_are_named_and_the_other_tests_still_run(run_case: RunCase, launcher: Launcher) -> None:
+    run = run_case("case_losses.py")
+    assert {name: check.outcome for name, check in run.checks.items()} == {
+        "test_healthy_before": Outcome.PASSED,
+        "test_rank_1_is_killed": Outcome.CRASHED,
+        "test_healthy_after_a_kill": Outcome.PASSED,
+        "test_rank_1_sleeps_for_ever": Outcome.TIMEOUT,
+        "test_rank_1_segfaults": Outcome.CRASHED,
+        "test_rank_0_blocks_in_c_after_rank_1_raised": Outcome.TIMEOUT,
+        "test_healthy_at_the_end": Outcome.PASSED,
+    }, run.output
+    assert run.code == 1
+    assert run.collected.complete, run.collected.gaps
+    blamed = {name: {r: w for r, w in check.by_rank.items() if w != "passed"} for name, check in run.checks.items()}
+    assert blamed["test_rank_1_is_killed"] == {1: "crashed"}
+    assert blamed["test_rank_1_sleeps_for_ever"] == {1: "timeout"}
+    assert blamed["test_rank_1_segfaults"][1] == "crashed"
+    assert blamed["test_rank_0_blocks_in_c_after_rank_1_raised"] == {0: "timeout", 1: "failed"}
+    assert "ValueError: rank 1 dies first" in run.checks["test_rank_0_blocks_in_c_after_rank_1_raised"].detail
+    lost, limit_s, allowance_s = 4, 2, 10
+    assert run.seconds < lost * (limit_s + allowance_s)
+
+
+def test_a_bug_that_only_rank_1_sees_shrinks_to_its_minimum(run_case: RunCase, launcher: Launcher) -> None:
+    run = run_case("case_properties.py")
+    bad = {name for name, check in run.checks.items() if check.outcome is not Outcome.PASSED}
+    assert bad == {"test_only_rank_1_fails_before_a_collective", "test_two_bugs_on_two_ranks"}, run.output
+    assert "n=17," in run.checks["test_only_rank_1_fails_before_a_collective"].detail
+    both = run.checks["test_two_bugs_on_two_ranks"].detail
+    assert all(text in both for text in ("n=501,", "n=0,", "bug on rank 1", "bug on rank 0"))
+
+
+def test_serial_tests_run_once_under_a_launcher(run_case: RunCase, launcher: Launcher, tmp_path) -> None:
+    run = run_case("case_claims.py", under=tuple(launcher.command(2)))
+    assert run.code == 0, run.output
+    assert (tmp_path / "count").read_text() == "x"
+
+
+def test_a_launcher_of_another_library_is_refused(run_case: RunCase) -> None:
+    run = run_case("case_claims.py", environment={"PMI_SIZE": "2"})
+    assert run.code == 4
+    assert "do not belong together" in run.output
+
+
+def test_without_a_launcher_the_tests_are_not_run_and_say_so(run_case: RunCase, tmp_path) -> None:
+    left_out = run_case("case_collectives.py", "--no-mpi")
+    assert left_out.verdict().status.value == "NOT RUN"
+    assert "--no-mpi" in left_out.verdict().reasons[0]
+    assert left_out.code == 0
+    alone = run_case("case_collectives.py", environment={"PATH": str(tmp_path)}, alone=True)
+    assert alone.code == 1
+    assert "NOT RUN: no mpiexec" in alone.output
+    assert alone.verdict().status.value == "NOT RUN"
