@@ -255,8 +255,9 @@ class Guard:
             group.settle(failure.code, first=first)
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
-            end_after(_ABORT_S, failure.code)
+            cancel = end_after(_ABORT_S, failure.code)
             group.abort(failure.code)
+            cancel()
 
     def failure(self, error: BaseException) -> Failure:
         """Return what there is to say about an end by ``error``."""

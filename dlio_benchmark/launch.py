@@ -65,14 +65,14 @@ class Launcher:
         return {}
 
 
-def find_launcher(interpreter: str = sys.executable) -> Launcher:
-    """Return the launcher beside ``interpreter``, else the one on PATH.
+def find_launcher(interpreter: str = sys.executable, path: str | None = None) -> Launcher:
+    """Return the launcher beside ``interpreter``, else the one on ``path``, by default PATH.
 
     Raises:
         ConfigError: if there is none, or it does not say what it is.
     """
     beside = str(Path(interpreter).parent)
-    found = [shutil.which(name, path=path) for path in (beside, None) for name in _PROGRAMS]
+    found = [shutil.which(name, path=where) for where in (beside, path) for name in _PROGRAMS]
     for program in filter(None, found):
         return launcher_at(program)
     remedy = "install one with: pip install 'dlio_benchmark[mpi]'"

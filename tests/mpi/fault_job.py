@@ -90,6 +90,13 @@ def lose_worker(comm: Comm) -> None:
         pool.submit(end_worker, os.getpid()).result()
 
 
+def go_slowly(comm: Comm) -> None:
+    """Take much longer than the deadline, but be seen to move."""
+    for part in range(10):
+        comm.pulse.done = 100 + part
+        time.sleep(0.25)
+
+
 def nothing(comm: Comm) -> None:
     pass
 
@@ -112,6 +119,7 @@ FAULTS: Mapping[str, Callable[[Comm], object]] = {
     "launcher-killed": kill_launcher,
     "launcher-sigterm": interrupt_launcher(signal.SIGTERM),
     "launcher-sigint": interrupt_launcher(signal.SIGINT),
+    "slow": go_slowly,
     "early": nothing,
     "none": nothing,
 }
