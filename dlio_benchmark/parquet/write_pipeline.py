@@ -31,16 +31,13 @@ def in_order(
     """Yield what the jobs make, in their order; with ``threads`` 0 everything happens in the calling thread.
 
     The result that was yielded last counts as in flight until the next one is asked for.  An error of a job is raised
-    when its turn comes.  Close the iterator to end early: what has not begun is dropped, what has begun is awaited.
+    when its turn comes.  Close the iterator to end early; what is in flight is awaited and dropped.
     """
     if threads < 1:
         yield from (job.make() for job in jobs)
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="pages") as pool:
-        try:
-            yield from _ahead(jobs, pool, threads + 1, bytes_in_flight)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from _ahead(jobs, pool, threads + 1, bytes_in_flight)
 
 
 def _ahead(

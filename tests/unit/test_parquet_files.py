@@ -166,6 +166,8 @@ def test_every_chunk_says_where_it_lies_and_what_is_in_it(codec: Compression) ->
             assert chunk.has_dictionary_page == has_dictionary
             assert set(chunk.encodings) == {"PLAIN", "RLE"} | ({"RLE_DICTIONARY"} if has_dictionary else set())
             assert (chunk.dictionary_page_offset if has_dictionary else chunk.data_page_offset) == at
+            assert ThriftReader(octets, at).struct()[1] == (2 if has_dictionary else 0)
+            assert ThriftReader(octets, chunk.data_page_offset).struct()[1] == 0
             at += chunk.total_compressed_size
         assert group.total_byte_size == sum(chunk.total_uncompressed_size for chunk in chunks)
     assert at + written.footer_bytes + 8 == written.bytes == len(octets)
@@ -222,6 +224,17 @@ def test_memory_does_not_grow_with_the_row_group(threads: int) -> None:
     tracemalloc.stop()
     assert written.bytes > 64_000_000
     assert peak < 14_000_000
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_memory_is_two_pages_where_a_page_is_a_huge_row(threads: int) -> None:
+    row_bytes = 40 << 20
+    files = ParquetFiles((Column("x", ColumnType.UINT8, row_bytes),), threads=threads)
+    tracemalloc.start()
+    files.write(planned(5), Forgetful())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.2 * row_bytes
 
 
 class Forgetful(MemoryStorage):

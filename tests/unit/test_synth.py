@@ -196,7 +196,7 @@ def test_partition_codes_take_every_value_about_equally(dtype: ColumnType) -> No
     assert counts.min() > 0.9 * counts.mean()
 
 
-@given(rows=st.integers(0, 400), code=st.integers(0, 7), file=st.integers(0, 5))
+@given(rows=st.integers(0, 6000), code=st.integers(0, 7), file=st.integers(0, 5))
 def test_the_rows_of_all_codes_are_the_rows_of_the_file(rows: int, code: int, file: int) -> None:
     column = Column("x", ColumnType.INT32)
     codes = partition_codes(10, TRAIN, file, column, rows)
