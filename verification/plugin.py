@@ -22,6 +22,7 @@ from verification.journal import Journal, clear
 from verification.keeper import Choice, Keeper
 from verification.mpi import launch
 from verification.mpi.batch import Batches
+from verification.mpi.deaths import await_watch
 
 KEEPER = pytest.StashKey[Keeper]()
 ATTEMPT = "DLIO_VERIFICATION_ATTEMPT"
@@ -83,6 +84,8 @@ def _on_a_rank(config: pytest.Config, told: int) -> None:
     journal = Journal(out, "mpi", rank=agreement.rank, size=agreement.size, attempt=max(0, attempt))
     keeper = Keeper(journal, _catalogue(config), _choice(config, (agreement.size,)), agreement)
     agreement.attach(journal)
+    if attempt >= 0:
+        await_watch(out, attempt)
     config.stash[KEEPER] = keeper
     config.pluginmanager.register(keeper, "verification-keeper")
     config.pluginmanager.register(agreement, "verification-in-step")

@@ -89,7 +89,7 @@ def _launch(job: Job, launcher: Launcher, tests: Sequence[str], attempt: int) ->
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        watch, limit = DeathWatch(job.folder, attempt), time.monotonic() + job.limit_s
+        watch, limit = DeathWatch(job.folder, attempt, job.ranks), time.monotonic() + job.limit_s
         try:
             while process.poll() is None and time.monotonic() < limit:
                 watch.wait(TICK_S)
