@@ -133,6 +133,10 @@ class RankLostError(DlioError):
     """Another rank failed, was interrupted or ended without a word."""
 
 
+class WorkerLostError(DlioError):
+    """A worker process of a loader ended before its work was done; says which one, and how."""
+
+
 class CannotCreateError(DlioError, OSError):
     """Something cannot be written: no space, no permission, a read-only file system."""
 

@@ -49,6 +49,7 @@ LAZY = {
     ("", "rich"): "draws on terminals only",
     ("dlio_benchmark.comm", "dlio_benchmark.comm_mpi"): "starts MPI, and only a launched process may do that",
     ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "comes with the extra for PyTorch",
+    ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "PyTorch is an extra, and takes seconds",
     ("dlio_benchmark.main", "dlio_benchmark"): "help loads nothing, and a rank what its part of the work needs",
     ("dlio_benchmark.mlpstorage.cli", "dlio_benchmark.mlpstorage"): "each command loads what it needs, help nothing",
     ("verification.report.write", "jsonschema"): "comes with the extra for tests",
