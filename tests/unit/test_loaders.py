@@ -159,7 +159,7 @@ class Watched:
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 def test_no_more_blocks_are_read_ahead_than_the_budget_allows(storage: MemoryStorage, blocks: int) -> None:
     watched = Watched(ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP))
-    loader = ThreadsLoader(Source(watched, RealClock()), 2, Budget(2**20, blocks))  # type: ignore[arg-type]
+    loader = ThreadsLoader(Source(watched, RealClock()), 2, Budget(2**20, blocks))
     batches: Iterator[object] = loader.batches(EpochPlan(np.array([0, 0, 40]), 6), path_of, Tally())
     for taken, _ in enumerate(batches, start=1):
         assert watched.reads <= taken + blocks
