@@ -36,7 +36,9 @@ LAYERS = (
     _layer("storage reader data_generator data_loader comm_mpi config.files launch session")
     + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_plan parquet.write_file"),
     _layer("engine"),
-    _layer("report mlpstorage utils job main"),
+    _layer("report mlpstorage utils job main checkpointing data_loader.base_data_loader data_generator.data_generator")
+    + _layer("data_generator.generator_factory data_generator.parquet_face")
+    + _layer("reader.reader_handler reader.reader_factory reader.parquet_face"),
 )
 PURE = 2
 NOT_IN_PURE = ("os", "pyarrow.parquet", "mpi4py", "torch")
@@ -48,7 +50,6 @@ LAZY = {
     ("", "yaml"): "is not needed to print help",
     ("", "rich"): "draws on terminals only",
     ("dlio_benchmark.comm", "dlio_benchmark.comm_mpi"): "starts MPI, and only a launched process may do that",
-    ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "comes with the extra for PyTorch",
     ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "PyTorch is an extra, and takes seconds",
     ("dlio_benchmark.main", "dlio_benchmark"): "help loads nothing, and a rank what its part of the work needs",
     ("dlio_benchmark.mlpstorage.cli", "dlio_benchmark.mlpstorage"): "each command loads what it needs, help nothing",
