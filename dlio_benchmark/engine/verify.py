@@ -25,7 +25,7 @@ from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.dataset import check_shape
 from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.engine.parts import files_of
-from dlio_benchmark.errors import DataError, DataMissingError, DlioError, listed
+from dlio_benchmark.errors import DataError, DataMissingError, listed
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage import cache
@@ -120,7 +120,7 @@ def _wrong_with(entry: FileEntry, manifest: Manifest, storage: Storage, *, value
     if values and storage.size(entry.path) is not None:
         try:
             yield from _wrong_values(entry, manifest, storage)
-        except DlioError as error:
+        except DataError as error:
             yield str(error)
 
 

@@ -29,8 +29,13 @@ def evict(paths: Iterable[str]) -> None:
 
 
 def resident_share(paths: Sequence[str]) -> float | None:
-    """Return the share of the files' pages that the page cache holds, from 0 to 1; None if it cannot be told."""
+    """Return the share of the files' pages that the page cache holds, from 0 to 1; None if it cannot be told.
+
+    The kernel tells it only to those who may write a file; others would hear that all pages are there.
+    """
     try:
+        if not all(os.access(path, os.W_OK) for path in paths):
+            return None
         counts = [_pages(path) for path in paths]
     except (OSError, AttributeError):
         return None

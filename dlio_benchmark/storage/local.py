@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from dlio_benchmark.errors import DataMissingError, StorageError
 from dlio_benchmark.storage.failures import raise_read, reading, writing
 from dlio_benchmark.storage.output import GrowingFile, LocalOutput, make_folders, sync_folders
-from dlio_benchmark.storage.posix import O_READ, Posix, again
+from dlio_benchmark.storage.posix import O_READ, Posix, again, release
 
 
 class LocalStorage:
@@ -142,7 +142,7 @@ class LocalInput:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             with reading(self.path, "close"):
-                self._calls.close(fd)
+                release(self._calls, fd)
 
 
 def _walk_failed(error: OSError) -> None:

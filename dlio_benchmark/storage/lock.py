@@ -21,7 +21,7 @@ from typing import NoReturn
 from dlio_benchmark.errors import LockHeldError
 from dlio_benchmark.storage.failures import writing
 from dlio_benchmark.storage.output import make_folders, write_all
-from dlio_benchmark.storage.posix import O_CLAIM, Posix, again
+from dlio_benchmark.storage.posix import O_CLAIM, Posix, again, release
 
 LOCK_NAME = ".dlio_lock"
 _TRIES = 50
@@ -78,7 +78,7 @@ def locked(folder: str, calls: Posix | None = None) -> Iterator[Owner]:
         with contextlib.suppress(OSError):  # a lock that stays is recovered by the next one
             again(calls.unlink, path)
         with contextlib.suppress(OSError):
-            calls.close(fd)
+            release(calls, fd)
 
 
 def _claimed(path: str, calls: Posix) -> int:
@@ -98,29 +98,29 @@ def _claimed(path: str, calls: Posix) -> int:
 
 
 def _take(fd: int, path: str) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        _refuse(path, _named(fd))
-    except OSError as error:
-        if error.errno not in _WITHOUT_LOCKS:
-            raise
+    """Lock the file, or refuse with the name of the living owner.
+
+    An owner needs a moment to write its name after it has taken the lock, and a name may be that of an owner that has
+    just died; either way, look again.
+    """
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _believe(fd, path)
+            time.sleep(0.02)
+            continue
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+        return
+    _refuse(path, None)
 
 
 def _believe(fd: int, path: str) -> None:
     owner = _read(fd)
-    if owner is not None and owner.alive:
+    if owner is not None and owner.alive and owner != Owner.me():
         _refuse(path, owner)
-
-
-def _named(fd: int) -> Owner | None:
-    """Return the living owner, who may need a moment to write its name after it has taken the lock."""
-    for _ in range(_TRIES):
-        owner = _read(fd)
-        if owner is not None and owner.alive:
-            return owner
-        time.sleep(0.02)
-    return None
 
 
 def _refuse(path: str, owner: Owner | None) -> NoReturn:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from dlio_benchmark.storage.failures import raise_write, writing
-from dlio_benchmark.storage.posix import O_GROW, O_NEW, O_READ, Posix, again
+from dlio_benchmark.storage.posix import O_GROW, O_NEW, O_READ, Posix, again, release
 
 PARTIAL = ".partial"
 
@@ -57,7 +57,7 @@ class LocalOutput:
     def _publish(self) -> None:
         again(self._calls.fsync, self._fd)
         fd, self._fd = self._fd, -1
-        self._calls.close(fd)
+        release(self._calls, fd)
         again(self._calls.rename, self._aside, self.path)
         sync_folder(self._folder, self._calls)
 
@@ -65,7 +65,7 @@ class LocalOutput:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             with contextlib.suppress(OSError):
-                self._calls.close(fd)
+                release(self._calls, fd)
         with contextlib.suppress(OSError):
             again(self._calls.unlink, self._aside)
 
@@ -89,7 +89,7 @@ class GrowingFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             with writing(self.path, "close"):
-                self._calls.close(fd)
+                release(self._calls, fd)
 
 
 def write_all(fd: int, chunk: bytes | memoryview, path: str, calls: Posix) -> int:
@@ -134,4 +134,4 @@ def sync_folder(folder: str, calls: Posix) -> None:
     try:
         again(calls.fsync, fd)
     finally:
-        calls.close(fd)
+        release(calls, fd)

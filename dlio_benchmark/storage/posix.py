@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,3 +66,9 @@ def again(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             return call(*args, **kwargs)
         except InterruptedError:
             continue
+
+
+def release(calls: Posix, fd: int) -> None:
+    """Close a file descriptor; an interruption counts as done, for the kernel has released it all the same."""
+    with contextlib.suppress(InterruptedError):
+        calls.close(fd)
