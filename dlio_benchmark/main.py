@@ -157,6 +157,7 @@ def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm, recorder
     composed = composed.redacted(recorder.redactor)
     if arguments.show:
         return _print_job(arguments, composed, comm)
+    from dlio_benchmark.clock import sleep_sharply  # noqa: PLC0415
     from dlio_benchmark.job import Job  # noqa: PLC0415
     from dlio_benchmark.report.log import Log, level_of  # noqa: PLC0415
 
@@ -164,6 +165,7 @@ def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm, recorder
     folder = output_folder(composed.workload, environ, composed.run_dir)
     job = Job(composed.workload, comm, folder, log, arguments.strict, composed.typed, recorder.launch)
     settled = job.settle()
+    sleep_sharply()
     try:
         on_root(comm, "output folder", lambda: _open_output(composed, folder, log, settled.workload.output.log_file))
         recorder.folder = folder

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-_EVERY_S = 10.0
+_LINE_EVERY_S, _BAR_EVERY_S = 10.0, 0.1
 MIB = 2**20
 
 
@@ -32,6 +32,7 @@ class Meter:
         self._done = 0
         self._bytes = 0
         self._begin = self._told = time.monotonic()
+        self._every_s = _LINE_EVERY_S
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
 
@@ -39,10 +40,12 @@ class Meter:
         if self._say is not None and self._stream.isatty():
             self._bar, self._task = _bar(self._what, self._total)
             self._bar.start()
+            self._every_s = _BAR_EVERY_S
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
+            self._draw()
             self._bar.stop()
 
     def advance(self, many: int, stored_bytes: int = 0) -> None:
@@ -51,13 +54,18 @@ class Meter:
         self._bytes += stored_bytes
         if self._say is None:
             return
+        now = time.monotonic()
+        if now - self._told < self._every_s:
+            return
+        self._told = now
+        if self._bar is None:
+            self._say(self.text())
+        else:
+            self._draw()
+
+    def _draw(self) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._done, rate=self._rate())
-            return
-        now = time.monotonic()
-        if now - self._told >= _EVERY_S:
-            self._told = now
-            self._say(self.text())
 
     def _rate(self) -> str:
         spent = max(time.monotonic() - self._begin, 1e-9)
