@@ -50,7 +50,7 @@ FAULTS: Mapping[str, Expected] = {
     "mismatch": Expected((Exit.INTERNAL,), ("rank 0: barrier 'step'", "rank 1: gather 'planted'")),
     "worker-killed": Expected((Exit.INTERNAL,), ("rank 1 of 2", "BrokenProcessPool")),
     "launcher-killed": Expected(),
-    "launcher-sigterm": Expected((Exit.TERMINATED,)),
+    "launcher-sigterm": Expected((Exit.TERMINATED,), ()),
     "launcher-sigint": Expected((Exit.INTERRUPTED, Exit.TERMINATED), ()),
 }
 
