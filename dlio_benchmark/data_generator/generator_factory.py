@@ -9,7 +9,7 @@ from dlio_benchmark.utils.registry import Registry
 GENERATORS = Registry(
     key="dataset.format",
     group="dlio_benchmark.generators",
-    ours={FormatType.PARQUET.value: "dlio_benchmark.data_generator.parquet_face:ParquetGenerator"},
+    ours={FormatType.PARQUET.value: "dlio_benchmark.data_generator.parquet_generator:ParquetGenerator"},
     base=DataGenerator,
 )
 

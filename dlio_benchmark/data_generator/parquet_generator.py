@@ -10,8 +10,13 @@ from urllib.parse import quote
 import numpy as np
 import xxhash
 
-from dlio_benchmark.common.enumerations import Compression
-from dlio_benchmark.config.model import Column
+from dlio_benchmark import session
+from dlio_benchmark.common.enumerations import Compression, DatasetType
+from dlio_benchmark.config.columns import file_columns
+from dlio_benchmark.config.model import Column, Workload
+from dlio_benchmark.config.shape import CONTENT_VERSION
+from dlio_benchmark.data_generator.data_generator import DataGenerator
+from dlio_benchmark.engine.generate import data_root, generate
 from dlio_benchmark.errors import ConfigError, Issue
 from dlio_benchmark.parquet.encode import Codec, Rows
 from dlio_benchmark.parquet.encode_footer import FooterBuilder
@@ -19,6 +24,7 @@ from dlio_benchmark.parquet.write_file import PageMaker, Sink, write_pages
 from dlio_benchmark.parquet.write_plan import shape_of
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile
 from dlio_benchmark.storage.base import Storage
+from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.synth import Chosen, Series, partition_codes, partition_rows, partition_texts
 
 COMPRESSION_MAP: Mapping[Compression, str] = {
@@ -152,3 +158,68 @@ class ParquetFiles:
             what = f"{name!r} is the only column, and a file without columns cannot hold rows; add another column"
             raise ConfigError([Issue("dataset.parquet.partition_by", what)])
         return rest
+
+
+def files_of(workload: Workload, split: DatasetType, index: int, threads: int = 0) -> ParquetFiles:
+    """Return what writes file ``index`` of a split, and makes its values again."""
+    dataset = workload.dataset
+    return ParquetFiles(
+        columns=file_columns(dataset, split, index),
+        codec=dataset.compression,
+        level=dataset.compression_level,
+        row_group_size=dataset.parquet.row_group_size,
+        rows_at_once=dataset.parquet.generation_batch_size,
+        seed=dataset.seed,
+        compressibility=dataset.parquet.compressibility,
+        metadata={"dlio.content": str(CONTENT_VERSION), "dlio.file": f"{split}/{index}"},
+        threads=threads,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetWriter:
+    """Writes the Parquet files of a workload; files may differ in their columns."""
+
+    workload: Workload
+    threads: int
+    on_bytes: Callable[[int], None]
+
+    def _files(self, file: PlannedFile) -> ParquetFiles:
+        return files_of(self.workload, file.split, file.index, self.threads)
+
+    def parts(self, file: PlannedFile) -> list[PlannedFile]:
+        """Return the files that a logical file consists of."""
+        column = self.workload.dataset.parquet.partition_by
+        return [file] if column is None else self._files(file).parts(file, column)
+
+    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
+        """Write a file and return what was written."""
+        return self._files(file).write(file, storage, self.on_bytes)
+
+
+class _Silent:
+    """Progress that nobody watches."""
+
+    def advance(self, files: int, stored_bytes: int) -> None:
+        """Take notice of nothing."""
+
+
+class ParquetGenerator(DataGenerator):
+    """Writes the Parquet files of the configuration, and their manifest."""
+
+    def generate(self) -> None:
+        """Write the data set together with the other ranks, all of which call this.
+
+        Raises:
+            ConfigError: if the configuration is not valid.
+            DataSetMismatchError: if the folder holds another data set.
+            CannotCreateError: if there is no space or no permission.
+        """
+        workload = self._args.workload()
+        folders = {
+            "storage": {"storage_root": workload.storage.storage_root},
+            "dataset": {"data_folder": workload.dataset.data_folder},
+        }
+        writer = ParquetWriter(workload, self._args.write_threads, _unheard)
+        storage = LocalStorage(data_root(folders))
+        generate(workload, storage, session.current_comm(), writer=writer, progress=_Silent())

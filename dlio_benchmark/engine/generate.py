@@ -8,12 +8,13 @@ interrupted any number of times ends with the same bytes as one that was not.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType
@@ -76,6 +77,12 @@ class Generated:
     rows: int
     bytes: int
     seconds: float
+
+
+def data_root(tree: Mapping[str, Any]) -> str:
+    """Return the folder of the data set that a workload's tree names; an absolute data_folder stands alone."""
+    storage, dataset = tree.get("storage") or {}, tree.get("dataset") or {}
+    return os.path.join(str(storage.get("storage_root", "./")), str(dataset.get("data_folder", "./data/")))
 
 
 def layouts(dataset: Dataset) -> tuple[Layout, ...]:
@@ -284,4 +291,4 @@ def _count_key(dataset: Dataset, layout: Layout) -> str:
     return SPLIT_KEYS[layout.split]
 
 
-__all__ = ["Check", "Generated", "Progress", "Writer", "generate", "layouts", "planned_files"]
+__all__ = ["Check", "Generated", "Progress", "Writer", "data_root", "generate", "layouts", "planned_files"]

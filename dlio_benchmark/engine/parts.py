@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
@@ -10,60 +9,21 @@ from importlib.metadata import entry_points
 import numpy as np
 
 from dlio_benchmark.clock import Clock
-from dlio_benchmark.common.enumerations import DataLoaderType, DatasetType, FormatType, ReadMode, Shuffle
-from dlio_benchmark.config.columns import file_columns, row_bytes, wanted_columns
+from dlio_benchmark.common.enumerations import DataLoaderType, FormatType, ReadMode, Shuffle
+from dlio_benchmark.config.columns import row_bytes, wanted_columns
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.config.shape import CONTENT_VERSION
-from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
+from dlio_benchmark.cores import read_threads
+from dlio_benchmark.data_generator.parquet_generator import ParquetWriter
 from dlio_benchmark.data_loader.base import Loader, Preprocessing, Source
 from dlio_benchmark.data_loader.direct import DirectLoader
 from dlio_benchmark.data_loader.synthetic import SyntheticLoader
 from dlio_benchmark.data_loader.threads import Budget, ThreadsLoader
 from dlio_benchmark.errors import ConfigError, Issue
-from dlio_benchmark.plan.generation import FileWritten, PlannedFile
 from dlio_benchmark.reader.base import Reader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.base import Storage
 
 LOADER_GROUP = "dlio_benchmark.loaders"
-_MOST_THREADS = 8
-
-
-def files_of(workload: Workload, split: DatasetType, index: int, threads: int = 0) -> ParquetFiles:
-    """Return what writes file ``index`` of a split, and makes its values again."""
-    dataset = workload.dataset
-    return ParquetFiles(
-        columns=file_columns(dataset, split, index),
-        codec=dataset.compression,
-        level=dataset.compression_level,
-        row_group_size=dataset.parquet.row_group_size,
-        rows_at_once=dataset.parquet.generation_batch_size,
-        seed=dataset.seed,
-        compressibility=dataset.parquet.compressibility,
-        metadata={"dlio.content": str(CONTENT_VERSION), "dlio.file": f"{split}/{index}"},
-        threads=threads,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ParquetWriter:
-    """Writes the Parquet files of a workload; files may differ in their columns."""
-
-    workload: Workload
-    threads: int
-    on_bytes: Callable[[int], None]
-
-    def _files(self, file: PlannedFile) -> ParquetFiles:
-        return files_of(self.workload, file.split, file.index, self.threads)
-
-    def parts(self, file: PlannedFile) -> list[PlannedFile]:
-        """Return the files that a logical file consists of."""
-        column = self.workload.dataset.parquet.partition_by
-        return [file] if column is None else self._files(file).parts(file, column)
-
-    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
-        """Write a file and return what was written."""
-        return self._files(file).write(file, storage, self.on_bytes)
 
 
 WRITERS: Mapping[FormatType, Callable[[Workload, int, Callable[[int], None]], ParquetWriter]] = {
@@ -84,23 +44,6 @@ def reader_of(workload: Workload, storage: Storage, clock: Clock) -> Reader:
         group_window=reader.shuffle_window if windowed else 1,
         clock=clock,
     )
-
-
-def cores_of_rank(ranks_on_host: int) -> int:
-    """Return the processors that a rank may count as its own, at least 1."""
-    return max(1, len(os.sched_getaffinity(0)) // max(1, ranks_on_host))
-
-
-def read_threads(workload: Workload, ranks_on_host: int) -> int:
-    """Return the threads that read: the configured number, or the rank's processors up to a limit."""
-    asked = workload.reader.read_threads
-    return min(cores_of_rank(ranks_on_host), _MOST_THREADS) if asked is None else asked
-
-
-def write_threads(workload: Workload, ranks_on_host: int) -> int:
-    """Return the threads that make pages while the rank writes."""
-    asked = workload.reader.write_threads
-    return min(cores_of_rank(ranks_on_host), _MOST_THREADS) if asked is None else asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ from dlio_benchmark.config.columns import row_bytes, schema_columns
 from dlio_benchmark.config.decode import Decoded, decode
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.config.shape import with_defaults
+from dlio_benchmark.cores import write_threads
 from dlio_benchmark.data_generator.manifest import Manifest, load
 from dlio_benchmark.data_loader.base import Loader
 from dlio_benchmark.engine.agree import on_root
 from dlio_benchmark.engine.dataset import SplitFiles, check_shape, split_files
-from dlio_benchmark.engine.generate import Check, Generated, Progress, generate
-from dlio_benchmark.engine.parts import WRITERS, loader_of, reader_of, write_threads
+from dlio_benchmark.engine.generate import Check, Generated, Progress, data_root, generate
+from dlio_benchmark.engine.parts import WRITERS, loader_of, reader_of
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.errors import ConfigError, InvalidResultError, Issue
 from dlio_benchmark.metrics.events import Phase
@@ -33,12 +34,6 @@ from dlio_benchmark.storage.local import LocalStorage
 
 _SAMPLED_FILES = 64
 Tree = Mapping[str, Any]
-
-
-def data_root(tree: Tree) -> str:
-    """Return the folder of the data set that a workload's tree names; an absolute data_folder stands alone."""
-    storage, dataset = tree.get("storage") or {}, tree.get("dataset") or {}
-    return os.path.join(str(storage.get("storage_root", "./")), str(dataset.get("data_folder", "./data/")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,10 @@ def settle(tree: Tree, comm: Comm, *, strict: bool = False, typed: frozenset[str
         ConfigError: if the configuration is not valid.
         DataSetMismatchError: if a given key contradicts the data set.
     """
-    decoded = decode(tree, strict=strict, typed=typed)
+    try:
+        decoded = decode(tree, strict=strict, typed=typed)
+    except ConfigError:
+        decoded = _decoded_with_manifest(tree, comm, strict=strict, typed=typed)
     storage = LocalStorage(data_root(tree))
     flow = decoded.workload.workflow
     if decoded.workload.dataset.format is FormatType.SYNTHETIC or flow.generate_data or not flow.train:
@@ -73,6 +71,22 @@ def settle(tree: Tree, comm: Comm, *, strict: bool = False, typed: frozenset[str
     decoded = decode(with_defaults(tree, manifest.shape), strict=strict, typed=typed)
     on_root(comm, "data set against configuration", lambda: check_shape(manifest, decoded.workload, storage.root))
     return Settled(decoded, storage, manifest)
+
+
+def _decoded_with_manifest(tree: Tree, comm: Comm, *, strict: bool, typed: frozenset[str]) -> Decoded:
+    """Return what a tree describes that is not valid alone, but is with the keys of the data set that it names.
+
+    Raises:
+        ConfigError: if it is not valid with them either, or generates data, which must be described in full.
+    """
+    parts = [tree.get(name) for name in ("workflow", "storage", "dataset")] if isinstance(tree, Mapping) else []
+    if parts and all(part is None or isinstance(part, Mapping) for part in parts):
+        manifest = on_root(comm, "manifest", lambda: load(LocalStorage(data_root(tree))))
+        if manifest is not None:
+            decoded = decode(with_defaults(tree, manifest.shape), strict=strict, typed=typed)
+            if not decoded.workload.workflow.generate_data:
+                return decoded
+    return decode(tree, strict=strict, typed=typed)
 
 
 def generation(

@@ -20,11 +20,10 @@ from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType, ReadMode
 from dlio_benchmark.config.model import Column, Workload
 from dlio_benchmark.data_generator.manifest import MANIFEST, FileEntry, Manifest, file_digests, load
-from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
+from dlio_benchmark.data_generator.parquet_generator import ParquetFiles, files_of
 from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.dataset import check_shape
 from dlio_benchmark.engine.generate import layouts
-from dlio_benchmark.engine.parts import files_of
 from dlio_benchmark.errors import DataError, DataMissingError, listed
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader.parquet_reader import ParquetRows

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from dlio_benchmark import session
 from dlio_benchmark.common.enumerations import DataLoaderType, StorageType
@@ -126,7 +125,7 @@ def LoadConfig(args: ConfigArguments, config: Any) -> None:  # noqa: N802 - DLIO
     Raises:
         ConfigError: naming every value that is not one of its key.
     """
-    tree: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else copy.deepcopy(config)
+    tree = _plain(config)
     if not isinstance(tree, dict):
         raise ConfigError([Issue("workload", f"must be a mapping, got {shown(tree)}")])
     dataset = tree.get("dataset")
@@ -258,9 +257,12 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if OmegaConf.is_config(value):
-        return OmegaConf.to_container(value, resolve=True)
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    """Return ``value`` in plain containers; those of OmegaConf are mappings and sequences that resolve as one reads."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(one) for one in value]
+    return value
 
 
 __all__ = ["ATTRIBUTES", "PATHS", "ConfigArguments", "GetConfig", "LoadConfig", "VirtualIndexMap"]

@@ -21,7 +21,7 @@ from dlio_benchmark.common.enumerations import (
     StorageType,
 )
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.engine.parts import read_threads, write_threads
+from dlio_benchmark.cores import read_threads, write_threads
 from dlio_benchmark.errors import ConfigError, Issue
 from dlio_benchmark.plan.epoch import EpochPlan, World
 from dlio_benchmark.plan.order import Order, mixed

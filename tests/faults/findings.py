@@ -11,8 +11,8 @@ from dlio_benchmark.comm import Comm, Solo
 from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.data_generator.manifest import JOURNAL
+from dlio_benchmark.data_generator.parquet_generator import ParquetWriter
 from dlio_benchmark.engine.generate import Generated, generate
-from dlio_benchmark.engine.parts import ParquetWriter
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.lock import LOCK_NAME
 from dlio_benchmark.storage.output import PARTIAL

@@ -16,7 +16,7 @@ from dlio_benchmark import session
 from dlio_benchmark.checkpointing.base_checkpointing import BaseCheckpointing
 from dlio_benchmark.common.enumerations import Compression, DataLoaderType, DatasetType, FormatType
 from dlio_benchmark.data_generator.generator_factory import GENERATORS, GeneratorFactory
-from dlio_benchmark.data_generator.parquet_face import ParquetGenerator
+from dlio_benchmark.data_generator.parquet_generator import ParquetGenerator
 from dlio_benchmark.data_loader.base_data_loader import BaseDataLoader
 from dlio_benchmark.errors import ConfigError, DataError, SchemaMismatchError
 from dlio_benchmark.reader.parquet_face import ParquetReader

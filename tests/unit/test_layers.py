@@ -33,12 +33,11 @@ LAYERS = (
     _layer("config.decode config.rules config.columns config.shape config.reference config.redact")
     + _layer("plan synth parquet metrics"),
     _layer("storage.base reader.base data_loader.base clock comm board guard watch"),
-    _layer("storage reader data_generator data_loader comm_mpi config.files launch session")
-    + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_plan parquet.write_file"),
+    _layer("storage reader data_generator data_loader checkpointing comm_mpi config.files launch session cores utils")
+    + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_plan parquet.write_file")
+    + _layer("engine.agree engine.generate"),
     _layer("engine"),
-    _layer("report mlpstorage utils job main checkpointing data_loader.base_data_loader data_generator.data_generator")
-    + _layer("data_generator.generator_factory data_generator.parquet_face")
-    + _layer("reader.reader_handler reader.reader_factory reader.parquet_face"),
+    _layer("report mlpstorage job main reader.parquet_face"),
 )
 PURE = 2
 NOT_IN_PURE = ("os", "pyarrow.parquet", "mpi4py", "torch")
@@ -58,7 +57,7 @@ LAZY = {
 }
 UPWARD = {("dlio_benchmark.comm", "dlio_benchmark.comm_mpi")}
 
-CLIENTS_OF_THE_PACKAGE = ("verification.targets.native", "verification.contracts")
+CLIENTS_OF_THE_PACKAGE = ("verification.targets.native", "verification.contracts", "verification.saboteurs")
 
 BANS = (
     *(Ban(name) for name in ("eval", "exec", "__import__", "os.system", "os.popen")),
