@@ -101,7 +101,7 @@ class Finished:
 
     Attributes:
         code: of the rank that failed first, if it could post it; else the launcher's, 128 + number for a signal.
-            It is 0 only if no rank left its group open.
+            It is 0 only if the job ended in time and no rank left its group open.
         stderr: of the job, and behind it what the ranks last said if none of them could say how they ended.
         left: ids of the processes that were still there some seconds after the launcher, and had to be killed.
         seconds: until the last process was gone.
@@ -151,7 +151,8 @@ def run(
         stdout, stderr = _text(out), _text(err)
         rows = board.rows()
     last_words = _last_words(rows, n, stdout + stderr)
-    return Finished(_code(job.returncode, rows), stdout, stderr + last_words, timed_out, left, seconds)
+    code = _code(job.returncode, rows) or (int(Exit.STALLED) if timed_out else 0)
+    return Finished(code, stdout, stderr + last_words, timed_out, left, seconds)
 
 
 def marked(mark: str) -> list[int]:
@@ -198,11 +199,8 @@ def _last_words(rows: Mapping[int, Row], size: int, output: str) -> str:
     if all(row.state is State.CLOSING for row in rows.values()) or FAILED_IN in output:
         return ""
     now_ns = max(row.posted_ns for row in rows.values())
-    return (
-        "dlio_benchmark: "
-        + listed("the job ended without a word; its ranks were last seen at", table(rows, size, now_ns))
-        + "\n"
-    )
+    headline = "dlio_benchmark: the job ended without a word; its ranks were last seen at"
+    return listed(headline, table(rows, size, now_ns)) + "\n"
 
 
 def _text(stream: IO[bytes]) -> str:

@@ -53,7 +53,7 @@ class Watch:
         self._state, self._code = State.RUNNING, 0
         self._said: tuple[object, ...] = ()
         self._moved_ns = 0
-        self._judged_ns = self._next_look_ns = 0
+        self._judged_ns = self._next_look_ns = self._ticked_ns = 0
         self._missing: tuple[int, ...] = ()
         self._stop, self._stopped = os.pipe()
         self._pids: dict[int, int] = {}
@@ -62,6 +62,7 @@ class Watch:
     def start(self) -> None:
         """Begin to post; from now on SIGUSR1 writes the stacks of this process to standard error."""
         faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2, all_threads=True)
+        self._ticked_ns = time.monotonic_ns()
         self.post(State.RUNNING)
         self._guard.pulse.post = self.renew
         self._thread.start()
@@ -116,6 +117,11 @@ class Watch:
             os.close(fd)
 
     def _tick(self, now_ns: int) -> None:
+        """Post and look; a process that was stopped itself, maybe with the whole job, begins to wait anew."""
+        if now_ns - self._ticked_ns > FROZEN_NS:
+            self._said = ()
+            self._next_look_ns = now_ns + FROZEN_NS
+        self._ticked_ns = now_ns
         self.renew()
         if self._relay is not None:
             self._relay(self._board)
@@ -126,7 +132,7 @@ class Watch:
             self._look(now_ns)
 
     def _look(self, now_ns: int) -> None:
-        rows = {rank: row for rank, row in self._board.rows().items() if row.state is not State.CLOSING}
+        rows = self._board.rows()
         failed = sorted(rank for rank, row in rows.items() if row.state is State.FAILED)
         if failed and self._guard.world.rank not in failed:
             self._judge(_followed(failed[0], rows[failed[0]]), now_ns)

@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from dlio_benchmark.board import MARK
+from dlio_benchmark.board import BOARD, MARK, Board
 from dlio_benchmark.comm import Comm, connect, launch_of
 from dlio_benchmark.errors import InterruptedRunError, StorageError
 from dlio_benchmark.guard import Guard, die_with_parent
@@ -97,6 +98,18 @@ def go_slowly(comm: Comm) -> None:
         time.sleep(0.25)
 
 
+def pause_job(comm: Comm) -> None:
+    """Stop all ranks for longer than the deadline, as a scheduler does that suspends a job."""
+    size = comm.world.size
+    fd = Board.find(os.environ[BOARD], os.environ[MARK])
+    assert fd is not None
+    pids = [row.pid for row in Board(size, fd).rows().values()]
+    lines = ["import os, signal, time"]
+    lines += [f"os.kill({pid}, signal.SIGSTOP)" for pid in pids]
+    lines += ["time.sleep(2.5)", *(f"os.kill({pid}, signal.SIGCONT)" for pid in pids)]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], stdin=subprocess.DEVNULL, check=True, timeout=60)
+
+
 def nothing(comm: Comm) -> None:
     pass
 
@@ -120,7 +133,9 @@ FAULTS: Mapping[str, Callable[[Comm], object]] = {
     "launcher-sigterm": interrupt_launcher(signal.SIGTERM),
     "launcher-sigint": interrupt_launcher(signal.SIGINT),
     "slow": go_slowly,
+    "pause": pause_job,
     "early": nothing,
+    "late": nothing,
     "none": nothing,
 }
 
@@ -165,6 +180,8 @@ def main() -> None:
         except InterruptedRunError:
             print("interrupted", flush=True)
             raise
+        if options.fault == "late" and comm.world.rank == comm.world.size - 1:
+            time.sleep(60)
         comm.close()
     if comm.world.rank == 0:
         print("complete", flush=True)

@@ -124,6 +124,19 @@ def test_a_slow_rank_is_shown_and_waited_for() -> None:
     assert "rank 1 on host" in done.stderr
 
 
+def test_a_job_that_was_suspended_as_a_whole_goes_on() -> None:
+    done = job(sys.executable, "pause", "train")
+    assert (done.code, done.stdout) == (0, "complete\n")
+
+
+def test_a_rank_that_hangs_while_the_others_close_is_named() -> None:
+    done = job(sys.executable, "late", "verify")
+    assert_ended(done)
+    assert done.code == Exit.STALLED
+    assert "missing: rank 1" in done.stderr
+    assert "waits in close 'the group'" in done.stderr
+
+
 def test_a_rank_that_fails_before_the_group_is_joined_does_not_leave_the_others_waiting() -> None:
     done = job(sys.executable, "early", "train")
     assert_ended(done)
