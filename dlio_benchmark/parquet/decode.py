@@ -30,15 +30,18 @@ from dlio_benchmark.parquet.decode_headers import (
     RLE_DICTIONARY,
     PageError,
     PageHeader,
+    bare_body,
     page_header,
 )
 from dlio_benchmark.parquet.decode_levels import are_all, are_lists, one_run
+from dlio_benchmark.parquet.decode_memory import empty
 
 Array: TypeAlias = NDArray[Any]
 Source: TypeAlias = memoryview
 
 _LENGTH_BYTES = 4
 _SLACK_BYTES = 1 << 20
+_SMALL_PAGE_BYTES = 256 << 10
 _LARGEST_OFFSET = (1 << 31) - 1
 _INDEX: dict[int, np.dtype[Any]] = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<u4")}
 _IDENTITY = {kind: np.arange(256, dtype=np.uint8).view(kind).astype("<i4").tobytes() for kind in ("i1", "u1")}
@@ -110,6 +113,14 @@ def pages(body: memoryview, chunk: Chunk, verify: bool) -> list[PageHeader]:
     return found
 
 
+def viewed(body: memoryview, chunk: Chunk, leaf: Leaf) -> Array | None:
+    """Return the values of ``chunk`` at once if it is one PLAIN page and nothing else, as `chunk_values` would."""
+    if not leaf.is_bare or chunk.codec != NO_CODEC or chunk.values != chunk.rows:
+        return None
+    start = bare_body(body, chunk.values, leaf.width)
+    return None if start is None else np.frombuffer(body, leaf.dtype, chunk.values, start)
+
+
 def check_sizes(chunk: Chunk, headers: Sequence[PageHeader]) -> None:
     """Raise PageError if the pages say that they decode to far more bytes than the footer promises."""
     decoded = sum(header.decoded for header in headers)
@@ -129,10 +140,8 @@ def chunk_values(body: memoryview, chunk: Chunk, leaf: Leaf, headers: Sequence[P
     """
     if chunk.values != chunk.rows * (leaf.size or 1):
         return None
-    if leaf.is_bare and len(headers) == 1 and chunk.codec == NO_CODEC:
-        (content, start, stored, decoded, _), needed = headers[0], chunk.values * leaf.width
-        if content.kind == DATA_PAGE and content.encoding == PLAIN and stored == decoded == needed:
-            return np.frombuffer(body, leaf.dtype, chunk.values, start)
+    if chunk.codec != NO_CODEC and not leaf.max_def and len(headers) > 1 and _are_small(headers):
+        return None
     try:
         flat = _Pages(body, chunk, leaf).joined(headers)
     except UnknownLayout:
@@ -164,7 +173,7 @@ class _Pages:
         for header in headers:
             part = self.page(header, before)
             if out is None:
-                out = np.empty(self.chunk.values, part.dtype)
+                out = empty(self.chunk.values, part.dtype)
             elif out.dtype != part.dtype:
                 raise UnknownLayout
             out[before : before + len(part)] = part
@@ -197,17 +206,40 @@ class _Pages:
         content = header.content
         self.check_count(header)
         if content.kind == DATA_PAGE:
-            source, at, stop = self.decoded(header, 0)
-            return source, self.behind_levels(header, source, at, stop, before), stop
-        if content.kind != DATA_PAGE_V2 or content.nulls:
+            source, start, stop = self.decoded(header, 0)
+            rep, at = self.levels(source, start, stop, content.rep_encoding) if self.leaf.max_rep else (b"", start)
+            def_, at = self.levels(source, at, stop, content.def_encoding) if self.leaf.max_def else (b"", at)
+        elif content.kind == DATA_PAGE_V2 and not content.nulls:
+            rep_stop = header.body + content.rep_bytes
+            def_stop = rep_stop + content.def_bytes
+            if def_stop - header.body > min(header.stored, header.decoded):
+                raise PageError(header.body, "the levels are longer than the page")
+            rep, def_ = bytes(self.body[header.body : rep_stop]), bytes(self.body[rep_stop:def_stop])
+            source, at, stop = self.decoded(header, def_stop - header.body)
+        else:
             raise UnknownLayout
-        levels = content.rep_bytes + content.def_bytes
-        if levels > min(header.stored, header.decoded):
-            raise PageError(header.body, "the levels are longer than the page")
-        rep_stop = header.body + content.rep_bytes
-        self.check_rep(bytes(self.body[header.body : rep_stop]), content.values, before)
-        self.check_def(bytes(self.body[rep_stop : header.body + levels]), content.values)
-        return self.decoded(header, levels)
+        if content.encoding != PLAIN:
+            _index_run(source, at, stop, content.values)
+        self.check_levels(rep, def_, content.values, before)
+        return source, at, stop
+
+    def levels(self, source: Source, at: int, stop: int, encoding: int) -> tuple[bytes, int]:
+        """Return levels that stand behind their length, and the position after them."""
+        if encoding != RLE:
+            raise UnknownLayout
+        start = at + _LENGTH_BYTES
+        end = start + int.from_bytes(source[at:start], "little")
+        if end > stop:
+            raise PageError(min(at, len(self.body)), "the levels are longer than their page")
+        return bytes(source[start:end]), end
+
+    def check_levels(self, rep: bytes, def_: bytes, count: int, before: int) -> None:
+        """Go on only if all values are there and all lists have the same length."""
+        size, highest = self.leaf.size, self.leaf.max_def
+        if highest and def_ != one_run(count, highest) and not are_all(def_, count, highest):
+            raise UnknownLayout
+        if self.leaf.max_rep and not are_lists(rep, count, size, before % size):
+            raise UnknownLayout
 
     def check_count(self, header: PageHeader) -> None:
         """Go on only if the page is long enough for its values, so that no count is trusted alone."""
@@ -236,36 +268,6 @@ class _Pages:
             raise PageError(header.body, f"{size} bytes, where the footer promises {self.chunk.decoded_bytes}")
         return decompressed(self.chunk.codec, self.body[start:stop], size, header.body), 0, size
 
-    def behind_levels(self, header: PageHeader, source: Source, at: int, stop: int, before: int) -> int:
-        """Return where the values start, in a page whose levels come first and behind their lengths."""
-        content = header.content
-        if self.leaf.max_rep:
-            text, at = self.levels(source, at, stop, content.rep_encoding)
-            self.check_rep(text, content.values, before)
-        if self.leaf.max_def:
-            text, at = self.levels(source, at, stop, content.def_encoding)
-            self.check_def(text, content.values)
-        return at
-
-    def levels(self, source: Source, at: int, stop: int, encoding: int) -> tuple[bytes, int]:
-        if encoding != RLE:
-            raise UnknownLayout
-        start = at + _LENGTH_BYTES
-        end = start + int.from_bytes(source[at:start], "little")
-        if end > stop:
-            raise PageError(min(at, len(self.body)), "the levels are longer than their page")
-        return bytes(source[start:end]), end
-
-    def check_rep(self, text: bytes, count: int, before: int) -> None:
-        size = self.leaf.size
-        if self.leaf.max_rep and not are_lists(text, count, size, before % size):
-            raise UnknownLayout
-
-    def check_def(self, text: bytes, count: int) -> None:
-        highest = self.leaf.max_def
-        if highest and text != one_run(count, highest) and not are_all(text, count, highest):
-            raise UnknownLayout
-
     def check_length(self, header: PageHeader, length: int) -> None:
         count, width = header.content.values, self.leaf.width
         needed = count * width if width else (count + 7) // 8
@@ -284,7 +286,11 @@ class _Pages:
             packed = np.frombuffer(source, np.uint8, stop - at, at)
             return np.unpackbits(packed, count=count, bitorder="little").view(np.bool_)
         array = np.frombuffer(source, stored, count, at)
-        return array if stored == dtype else array.astype(dtype)
+        if stored == dtype:
+            return array
+        narrow = empty(count, dtype)
+        np.copyto(narrow, array, casting="unsafe")
+        return narrow
 
     def equally_long(self, source: Source, at: int, stop: int, count: int) -> Array:
         """Return values that stand behind their lengths as one array of bytes, if all lengths are the same."""
@@ -296,7 +302,9 @@ class _Pages:
         pairs = np.frombuffer(source, np.dtype([("length", "<u4"), ("value", f"V{length}")]), count, at)
         if not (pairs["length"] == length).all():
             raise UnknownLayout
-        return np.ascontiguousarray(pairs["value"])
+        values = empty(count, pairs["value"].dtype)
+        values[:] = pairs["value"]
+        return values
 
     def read_dictionary(self, header: PageHeader) -> None:
         """Keep the values of a dictionary page for the data pages."""
@@ -321,7 +329,12 @@ class _Pages:
             return indices.view(dictionary.dtype)
         if len(dictionary) == 0 or int(indices.max()) >= len(dictionary):
             raise PageError(header.body, f"an index lies outside the dictionary of {len(dictionary)} values")
-        return np.take(dictionary, indices, mode="clip")
+        return np.take(dictionary, indices, mode="clip", out=empty(count, dictionary.dtype))
+
+
+def _are_small(headers: Sequence[PageHeader]) -> bool:
+    """Return whether putting pages together one by one takes longer than a full decoder needs for all."""
+    return sum(header.decoded for header in headers) < len(headers) * _SMALL_PAGE_BYTES
 
 
 def _is_plain(header: PageHeader) -> bool:

@@ -22,14 +22,14 @@ from dlio_benchmark.schema import is_any_list
 _OFFSET_LIMIT_BYTES = 1 << 31
 
 
-class _Chunks:
-    """A file object that has only the bytes of ``chunks``, by the offset at which each starts."""
+class _Pieces:
+    """A file object that has only ``pieces`` of its bytes, by the offset at which each starts."""
 
     closed = False
 
     def __init__(self, size: int) -> None:
         self.size, self.at = size, 0
-        self.chunks: Mapping[int, memoryview] = {}
+        self.pieces: Mapping[int, memoryview] = {}
 
     def readable(self) -> bool:
         return True
@@ -48,12 +48,12 @@ class _Chunks:
         return self.at
 
     def read(self, count: int) -> memoryview:
-        chunk = self.chunks.get(self.at)
-        if chunk is None or len(chunk) < count:
+        piece = self.pieces.get(self.at)
+        if piece is None or len(piece) < count:
             msg = f"{count} bytes at {self.at} are not part of the wanted column chunks"
             raise OSError(msg)
         self.at += count
-        return chunk[:count]
+        return piece[:count]
 
     def close(self) -> None:
         pass
@@ -68,23 +68,23 @@ class ArrowDecoder:
 
     def __init__(self, metadata: pq.FileMetaData, file_bytes: int) -> None:
         self._metadata, self._file_bytes = metadata, file_bytes
-        self._idle: list[tuple[_Chunks, pq.ParquetFile]] = []
+        self._idle: list[tuple[_Pieces, pq.ParquetFile]] = []
 
     def read(self, group: int, leaves: Sequence[int], chunks: Mapping[int, memoryview]) -> pa.Table:
         """Return the columns of row group ``group`` that have ``leaves``, whose bytes are ``chunks`` by file offset."""
         source, file = self._taken()
-        source.chunks = chunks
+        source.pieces = chunks
         try:
             return file.reader.read_row_group(group, column_indices=list(leaves), use_threads=False)
         finally:
-            source.chunks = {}
+            source.pieces = {}
             self._idle.append((source, file))
 
-    def _taken(self) -> tuple[_Chunks, pq.ParquetFile]:
+    def _taken(self) -> tuple[_Pieces, pq.ParquetFile]:
         try:
             return self._idle.pop()
         except IndexError:
-            source = _Chunks(self._file_bytes)
+            source = _Pieces(self._file_bytes)
             return source, pq.ParquetFile(source, metadata=self._metadata, pre_buffer=False)
 
 

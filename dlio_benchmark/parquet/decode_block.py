@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,11 +11,14 @@ import pyarrow as pa
 
 from dlio_benchmark.batch import Values, as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
-from dlio_benchmark.parquet.decode import Chunk, check_sizes, chunk_values, pages
+from dlio_benchmark.parquet.decode import Chunk, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder, octets_of, values_of
 from dlio_benchmark.parquet.decode_footer import Footer
 from dlio_benchmark.parquet.decode_headers import PageError
+from dlio_benchmark.parquet.decode_memory import empty
 from dlio_benchmark.parquet.decode_plan import Plan
+
+_LARGE_BYTES = 64 << 10
 
 
 class Decoded(NamedTuple):
@@ -55,13 +59,16 @@ class BlockDecoder:
             chunk, column = self._chunks[number][place], owners[place]
             body = memory[at : at + chunk.stored_bytes]
             at += chunk.stored_bytes
+            leaf = column.leaf
             try:
-                headers = pages(body, chunk, verify)
-                values = chunk_values(body, chunk, column.leaf, headers) if column.leaf else None
+                values = viewed(body, chunk, leaf) if leaf and not verify else None
                 if values is None:
-                    check_sizes(chunk, headers)
-                    self._left[number][place] = body
-                    continue
+                    headers = pages(body, chunk, verify)
+                    values = chunk_values(body, chunk, leaf, headers) if leaf else None
+                    if values is None:
+                        check_sizes(chunk, headers)
+                        self._leave(number, place, body)
+                        continue
             except PageError as error:
                 raise self._damage(number, chunk, error) from error.__cause__
             self.viewed += 1
@@ -89,6 +96,13 @@ class BlockDecoder:
         where = f"row group {self._groups[number]}, column {self._footer.name(chunk.leaf)!r}"
         return ParquetFileError(f"{where}, byte {chunk.start + error.at}: {error}")
 
+    def _leave(self, number: int, place: int, body: memoryview) -> None:
+        """Leave a chunk to pyarrow: at once if it is the whole of a large column, else with others of its group."""
+        if len(self._plan.owners[place].leaves) == 1 and self._chunks[number][place].decoded_bytes >= _LARGE_BYTES:
+            self._decode(number, {place: body})
+        else:
+            self._left[number][place] = body
+
     def _decode(self, number: int, bodies: Mapping[int, memoryview]) -> None:
         """Decode with pyarrow the columns of a row group that could not be viewed."""
         group, chunks = self._groups[number], self._chunks[number]
@@ -114,7 +128,9 @@ def _joined(parts: Sequence[Values]) -> Values:
     if len(parts) == 1:
         return parts[0]
     if all(isinstance(part, np.ndarray) for part in parts):
-        return np.concatenate(parts)
+        count, shape = sum(map(len, parts)), parts[0].shape[1:]
+        whole = empty(count * math.prod(shape), parts[0].dtype).reshape(count, *shape)
+        return np.concatenate(parts, out=whole)
     arrays = [as_arrow(part) for part in parts]
     kind = next(part.type for part in parts if not isinstance(part, np.ndarray))
     return pa.concat_arrays([array if array.type == kind else array.cast(kind) for array in arrays])

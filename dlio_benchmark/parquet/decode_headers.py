@@ -201,6 +201,22 @@ def _walked(buffer: memoryview, start: int, stop: int) -> PageHeader:
     return PageHeader(Content(kind, compressed=compressed, **numbers), walk.at, stored, decoded, crc)
 
 
+def bare_body(body: memoryview, values: int, width: int) -> int | None:
+    """Return where the values start in a chunk that is one uncompressed PLAIN page, or None if it is anything else.
+
+    ``body`` has ``values`` values of ``width`` bytes, and no levels before them.
+    """
+    usual = _match_usual(body)
+    if usual is None:
+        return None
+    kind, decoded, stored, crc, inner = usual.groups()
+    start, needed = usual.end(), values * width
+    if start + needed != len(body) or _size(stored) != needed or _size(decoded) != needed:
+        return None
+    content = _content(kind, crc is not None, inner)
+    return start if content[:3] == (DATA_PAGE, values, PLAIN) else None
+
+
 def page_header(buffer: memoryview, start: int, stop: int, crc: bool = True) -> PageHeader:
     """Return the page header at ``start`` of ``buffer``; the page itself lies inside ``start`` to ``stop``.
 

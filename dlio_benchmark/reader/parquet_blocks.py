@@ -1,7 +1,7 @@
 """An open Parquet file as blocks: what each costs, and reading one.
 
-The wanted column chunks of a block are fetched with one request per run of adjacent chunks, and decoded request
-by request while their bytes are still in the caches.  Views keep the memory of their request alive.  What cannot
+The wanted column chunks of a block are fetched with one request per run of adjacent chunks, and decoded portion
+by portion while their bytes are still in the caches.  Views keep the memory of their portion alive.  What cannot
 be viewed is decoded by pyarrow from the same bytes.  Memory is that of one block, whatever the size of the file.
 """
 
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import gt
+from itertools import pairwise
 from typing import Any, NamedTuple, overload
-
-import numpy as np
 
 from dlio_benchmark.batch import Block
 from dlio_benchmark.clock import Clock
@@ -21,19 +19,27 @@ from dlio_benchmark.parquet.decode import Chunk
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder
 from dlio_benchmark.parquet.decode_block import BlockDecoder, Decoded
 from dlio_benchmark.parquet.decode_footer import Footer, is_plausible
+from dlio_benchmark.parquet.decode_memory import reserved
 from dlio_benchmark.parquet.decode_path import repeated
 from dlio_benchmark.parquet.decode_plan import Plan
 from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.storage.base import InputFile
 
-_REQUEST_BYTES = 4 << 20
+_PORTION_BYTES = 4 << 20
 
 
 class Request(NamedTuple):
-    """A run of adjacent wanted chunks that is fetched at once; each as (number of its row group, its place there)."""
+    """A run of adjacent wanted chunks that is fetched at once."""
 
     start: int
     bytes: int
+
+
+class Portion(NamedTuple):
+    """Requests that share a piece of memory, and their chunks as (number of the row group, place there)."""
+
+    bytes: int
+    requests: Sequence[Request]
     members: Sequence[tuple[int, int]]
 
 
@@ -42,7 +48,7 @@ class _Layout(NamedTuple):
 
     groups: Sequence[int]
     chunks: list[list[Chunk]]
-    requests: list[Request]
+    portions: list[Portion]
     shape: BlockShape
 
 
@@ -58,32 +64,37 @@ def naming(where: str) -> Iterator[None]:
         raise kind(f"{where}: {error}") from error.__cause__
 
 
-def _requests(groups: Sequence[Sequence[Chunk]]) -> list[Request]:
-    """Return one request per run of adjacent chunks of these row groups, in file order; long runs are cut.
+def _portions(groups: Sequence[Sequence[Chunk]]) -> list[Portion]:
+    """Return how the chunks of row groups are fetched: in file order, adjacent ones at once, in portions of memory.
 
     Raises:
         ParquetFileError: if chunks overlap.
     """
     members = [(number, place) for number, chunks in enumerate(groups) for place in range(len(chunks))]
-    starts = [chunk.start for chunks in groups for chunk in chunks]
-    stops = [chunk.start + chunk.stored_bytes for chunks in groups for chunk in chunks]
-    if any(map(gt, stops, starts[1:])):
-        order = sorted(range(len(starts)), key=starts.__getitem__)
-        members, starts, stops = (
-            [members[at] for at in order],
-            [starts[at] for at in order],
-            [stops[at] for at in order],
-        )
-        if any(map(gt, stops, starts[1:])):
+    spans = [(chunk.start, chunk.start + chunk.stored_bytes) for chunks in groups for chunk in chunks]
+    if any(stop > after for (_, stop), (after, _) in pairwise(spans)):
+        order = sorted(range(len(spans)), key=spans.__getitem__)
+        members, spans = [members[at] for at in order], [spans[at] for at in order]
+        if any(stop > after for (_, stop), (after, _) in pairwise(spans)):
             raise ParquetFileError("the footer lets column chunks overlap")
+    portions: list[Portion] = []
     requests: list[Request] = []
-    first, end = 0, len(stops)
-    for after, stop in enumerate(stops, 1):
-        if after == end or starts[after] != stop or stops[after] - starts[first] > _REQUEST_BYTES:
-            if stop > starts[first]:
-                requests.append(Request(starts[first], stop - starts[first], members[first:after]))
-            first = after
-    return requests
+    total = first = begin = end = 0
+    for number, (start, stop) in enumerate(spans):
+        full = total + stop - start > _PORTION_BYTES and total > 0
+        if start != end or full:
+            if end > begin:
+                requests.append(Request(begin, end - begin))
+            begin = start
+        if full:
+            portions.append(Portion(total, requests, members[first:number]))
+            requests, total, first = [], 0, number
+        total += stop - start
+        end = stop
+    if end > begin:
+        requests.append(Request(begin, end - begin))
+        portions.append(Portion(total, requests, members[first:]))
+    return portions
 
 
 class _Shapes(Sequence[BlockShape]):
@@ -157,26 +168,27 @@ class ParquetBlocks:
             StorageError: if the storage fails.
         """
         layout, now_ns = self._layout(index), self._clock.now_ns
-        shape, requests = layout.shape, layout.requests
+        shape, requests = layout.shape, 0
         work = BlockDecoder(self._footer, self._plan, layout.groups, layout.chunks, self._arrow, verify=self._verify)
         bytes_read = io_ns = 0
         begin_ns = now_ns()
         with naming(self.path):
-            for request in requests:
+            for portion in layout.portions:
                 before_ns = now_ns()
-                memory = np.empty(request.bytes, np.uint8).data
-                bytes_read += self._fetch(layout, request, memory)
+                memory = reserved(portion.bytes)
+                bytes_read += self._fetch(layout, portion, memory)
+                requests += len(portion.requests)
                 io_ns += now_ns() - before_ns
                 if self._decode:
-                    work.take(request.members, memory)
+                    work.take(portion.members, memory)
                 elif self._verify:
-                    work.check(request.members, memory)
+                    work.check(portion.members, memory)
             found = work.columns() if self._decode else {}
         block = Block(shape.rows, self._in_order(found, shape.rows))
         decode_ns = now_ns() - begin_ns - io_ns
         self.decoded = Decoded(self.decoded.viewed + work.viewed, self.decoded.by_arrow + work.by_arrow)
         return BlockRead(
-            block, shape.row_groups, shape.stored_bytes, bytes_read, len(requests), io_ns=io_ns, decode_ns=decode_ns
+            block, shape.row_groups, shape.stored_bytes, bytes_read, requests, io_ns=io_ns, decode_ns=decode_ns
         )
 
     def _in_order(self, found: Mapping[str, Any], rows: int) -> dict[str, Any]:
@@ -196,27 +208,33 @@ class ParquetBlocks:
     def _laid_out(self, groups: Sequence[int]) -> _Layout:
         footer, plan = self._footer, self._plan
         chunks = [footer.chunks(group, plan.leaves) for group in groups]
-        requests = _requests(chunks)
+        portions = _portions(chunks)
         rows = sum(footer.group_rows[group] for group in groups)
-        stored = sum(request.bytes for request in requests)
+        stored = sum(portion.bytes for portion in portions)
         decoded = rows * plan.row_bytes
         if plan.varying:
             decoded += sum(chunk.decoded_bytes for group in chunks for chunk in group if chunk.leaf in plan.varying)
         if not is_plausible(decoded, stored):
             msg = f"row group {groups[0]}: {stored} bytes cannot decode to {rows} rows of {decoded} bytes"
             raise ParquetFileError(msg)
-        return _Layout(groups, chunks, requests, BlockShape(rows, len(groups), stored, decoded))
+        return _Layout(groups, chunks, portions, BlockShape(rows, len(groups), stored, decoded))
 
-    def _fetch(self, layout: _Layout, request: Request, memory: memoryview) -> int:
-        """Fill ``memory`` with the bytes of ``request`` and return how many the storage gave."""
-        got = self._file.pread(request.start, memory)
-        if got == request.bytes:
-            return got
-        end = request.start + got
-        for number, place in request.members:
-            chunk = layout.chunks[number][place]
-            missing = chunk.start + chunk.stored_bytes - end
-            if missing > 0:
-                where = f"row group {layout.groups[number]}, column {self._footer.name(chunk.leaf)!r}"
-                raise ParquetFileError(f"{where}: the file ends at byte {end}, {missing} bytes short")
-        return got
+    def _fetch(self, layout: _Layout, portion: Portion, memory: memoryview) -> int:
+        """Fill ``memory`` with the bytes of ``portion`` and return how many the storage gave."""
+        pread, at = self._file.pread, 0
+        for start, count in portion.requests:
+            got = pread(start, memory[at : at + count])
+            at += got
+            if got != count:
+                raise ParquetFileError(self._short(layout, start + got))
+        return at
+
+    def _short(self, layout: _Layout, end: int) -> str:
+        """Return what is missing in a file that ends at byte ``end``."""
+        for group, chunks in zip(layout.groups, layout.chunks, strict=True):
+            for chunk in chunks:
+                missing = chunk.start + chunk.stored_bytes - end
+                if 0 < missing <= chunk.stored_bytes:
+                    where = f"row group {group}, column {self._footer.name(chunk.leaf)!r}"
+                    return f"{where}: the file ends at byte {end}, {missing} bytes short"
+        return f"the file ends at byte {end}"

@@ -10,6 +10,7 @@ from dlio_benchmark.common.enumerations import ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ParquetFileError
 from dlio_benchmark.parquet.decode_footer import Footer, footer_bytes
+from dlio_benchmark.parquet.decode_memory import reserved
 from dlio_benchmark.parquet.decode_path import partition_values
 from dlio_benchmark.parquet.decode_plan import Plan, plan
 from dlio_benchmark.reader.parquet_blocks import ParquetBlocks, naming
@@ -116,12 +117,12 @@ class ParquetRows:
 def _footer_text(file: InputFile) -> tuple[memoryview, int]:
     """Return the footer of a file and the bytes read for it: one request, or two if it is long."""
     first = min(file.size, _FIRST_READ_BYTES)
-    tail = memoryview(bytearray(first))
+    tail = reserved(first)
     _fill(file, file.size - first, tail)
     length = footer_bytes(tail, file.size)
     if length <= first:
         return tail[first - length :], first
-    whole = memoryview(bytearray(length))
+    whole = reserved(length)
     _fill(file, file.size - length, whole[: length - first])
     whole[length - first :] = tail
     return whole, length
