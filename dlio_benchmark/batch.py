@@ -31,7 +31,8 @@ def as_arrow(values: Values) -> pa.Array:
 def taken(values: Values, rows: NDArray[np.int64]) -> Values:
     """Return the given rows of ``values``, in the given order, as a copy."""
     if isinstance(values, np.ndarray):
-        return np.take(values, rows, axis=0, mode="clip")
+        # Views of file bytes may be unaligned: `take` would first copy all of them, indexing copies whole rows.
+        return np.take(values, rows, mode="clip") if values.ndim == 1 else values[rows]
     return values.take(pa.array(rows))
 
 
