@@ -53,6 +53,8 @@ LAZY = {
     ("dlio_benchmark.main", "dlio_benchmark"): "help loads nothing, and a rank what its part of the work needs",
     ("dlio_benchmark.mlpstorage.cli", "dlio_benchmark.mlpstorage"): "each command loads what it needs, help nothing",
     ("verification.report.write", "jsonschema"): "comes with the extra for tests",
+    ("verification.oracle", "duckdb"): "comes with the extra for tests",
+    ("verification.oracle", "polars"): "comes with the extra for tests",
     ("verification.plugin", "verification"): "pytest loads the plugin in every run, also where nothing is verified",
 }
 UPWARD = {("dlio_benchmark.comm", "dlio_benchmark.comm_mpi")}
@@ -77,6 +79,7 @@ EXEMPT = {
     ("dlio_benchmark.comm_mpi", "pickle"): "values between ranks of one job",
     ("verification.mpi.comm", "pickle"): "values between ranks of one job",
     ("verification.mpi.guard", "pickle"): "values between ranks of one job",
+    ("verification.probes.child", "pickle"): "values between a test and the process that it starts",
 }
 
 
