@@ -9,7 +9,7 @@ from dlio_benchmark.utils.registry import Registry
 READERS = Registry(
     key="dataset.format",
     group="dlio_benchmark.readers",
-    ours={FormatType.PARQUET.value: "dlio_benchmark.reader.parquet_face:ParquetReader"},
+    ours={FormatType.PARQUET.value: "dlio_benchmark.reader.parquet_reader:ParquetReader"},
     base=FormatReader,
 )
 

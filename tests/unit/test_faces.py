@@ -19,7 +19,7 @@ from dlio_benchmark.data_generator.generator_factory import GENERATORS, Generato
 from dlio_benchmark.data_generator.parquet_generator import ParquetGenerator
 from dlio_benchmark.data_loader.base_data_loader import BaseDataLoader
 from dlio_benchmark.errors import ConfigError, DataError, SchemaMismatchError
-from dlio_benchmark.reader.parquet_face import ParquetReader
+from dlio_benchmark.reader.parquet_reader import ParquetReader
 from dlio_benchmark.reader.reader_factory import READERS, ReaderFactory
 from dlio_benchmark.reader.reader_handler import FormatReader
 from dlio_benchmark.utils.config import ConfigArguments

@@ -37,7 +37,7 @@ LAYERS = (
     + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_plan parquet.write_file")
     + _layer("engine.agree engine.generate"),
     _layer("engine"),
-    _layer("report mlpstorage job main reader.parquet_face"),
+    _layer("report mlpstorage job main"),
 )
 PURE = 2
 NOT_IN_PURE = ("os", "pyarrow.parquet", "mpi4py", "torch")
