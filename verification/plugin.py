@@ -142,6 +142,13 @@ class _Binder:
             Path(self._path).write_text(json.dumps(found), encoding="utf-8")
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the journal."""
+    keeper = config.stash.get(KEEPER, None)
+    if keeper is not None:
+        keeper.journal.close()
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Take over from pytest-mpi's hooks, so that ``--with-mpi`` is not needed; its marks and fixtures stay."""
     manager = session.config.pluginmanager

@@ -127,7 +127,7 @@ def _adapter_works(known: catalogue.Catalogue, collected: Collected) -> bool:
 def _digest(journals: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for place in journals:
-        for path in sorted(place.rglob("*.jsonl")) if place.is_dir() else [place]:
+        for path in sorted(place.rglob("*.jsonl")) if place.is_dir() else filter(Path.exists, [place]):
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -1,0 +1,228 @@
+"""The report says what the evidence says, in every form; the gate and the lint object to everything else."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from verification.catalogue import Catalogue, Saboteur, load
+from verification.cli import main
+from verification.collect import Collected, Stretch
+from verification.errors import VerificationError
+from verification.gate import Demands, objections
+from verification.judge import judge
+from verification.lint import orphans, unknown_or_untried
+from verification.matrix import matrix
+from verification.model import (
+    Check,
+    Circumstances,
+    Claim,
+    Evidence,
+    EvidenceKind,
+    Kind,
+    Level,
+    Method,
+    Outcome,
+    Status,
+)
+from verification.report import Origin, build, write
+from verification.report.html import html
+from verification.report.junit import junit
+from verification.report.markdown import markdown
+from verification.report.summary import job_summary
+from verification.report.write import validate
+
+NOW = Circumstances(today=date(2026, 6, 1))
+ORIGIN = Origin(revision="abc", moment=datetime(2026, 6, 1, tzinfo=UTC))
+CLAIM = Claim("truth-1", "a | truth <b>", Kind.TRUTH, Level.MUST, Method.BYTES, saboteurs=("wrong",))
+KNOWN = Catalogue({"truth-1": CLAIM}, {"wrong": Saboteur("wrong", "reader", "is wrong")})
+FIGURE = Evidence(EvidenceKind.FIGURE, "bytes", True, 7, at_most=10, unit="B", margin=3)
+CHECK = Check(
+    "tests/t.py::test_a",
+    1,
+    Outcome.PASSED,
+    {"truth-1": 1},
+    by_rank={0: "passed"},
+    evidence=(FIGURE, Evidence(EvidenceKind.SABOTEUR, "wrong", True)),
+)
+LINE = Stretch("tests/t.py::test_a", 1, 0, 1.0, 2.0, "passed")
+
+
+def collected(*checks: Check, gaps: tuple[str, ...] = ()) -> Collected:
+    return Collected(checks, not gaps, gaps, (LINE,), ())
+
+
+GREEN = build(KNOWN, collected(CHECK), NOW, ORIGIN)
+RED = build(KNOWN, collected(replace(CHECK, outcome=Outcome.FAILED, detail="x\x00y ]]>")), NOW, ORIGIN)
+CUT = build(KNOWN, collected(CHECK, gaps=("rank 1 of 2 did not finish",)), NOW, ORIGIN)
+LOOSE = build(KNOWN, collected(CHECK, replace(CHECK, id="t.py::b", claims={}, outcome=Outcome.CRASHED)), NOW, ORIGIN)
+
+
+def test_only_a_complete_run_without_anything_red_passes() -> None:
+    assert [result["status"] for result in (GREEN, RED, CUT, LOOSE)] == ["passed"] + ["gaps_found"] * 3
+    assert build(Catalogue({}, {}), collected(CHECK), NOW, ORIGIN)["status"] == "gaps_found"
+
+
+@pytest.mark.parametrize("result", [GREEN, RED, CUT, LOOSE])
+def test_every_result_fits_the_schema_and_every_form_can_be_made(result: dict[str, object], tmp_path: Path) -> None:
+    paths = write(result, tmp_path)
+    assert {path.name for path in paths} == {path.name for path in tmp_path.iterdir()}
+    assert json.loads((tmp_path / "verification.json").read_text()) == result
+    ET.parse(tmp_path / "junit.xml")
+
+
+def test_a_result_that_leaves_something_to_a_human_is_refused() -> None:
+    with pytest.raises(VerificationError, match="human_verification"):
+        validate({**GREEN, "human_verification": ["look at it"]})
+
+
+def test_the_markdown_has_the_form_of_the_first_verification() -> None:
+    text = markdown(GREEN)
+    head = text.split("---\n")[1]
+    for line in ("phase: 11-comprehensive-parquet-support", "status: passed", "score: 1/1 must-haves verified"):
+        assert line in head
+    assert "gaps: []\nhuman_verification: []" in head
+    assert "| 1 | a \\| truth <b> | VERIFIED | bytes 7 B in [, 10]; 1 check(s); 1/1 saboteurs caught |" in text
+
+
+def test_a_gap_is_named_with_its_reason() -> None:
+    text = markdown(RED)
+    assert "status: gaps_found" in text
+    assert '- claim: "truth-1"\n    status: "FAILED"' in text
+
+
+def test_junit_counts_claims_failed_tests_and_an_incomplete_journal() -> None:
+    def counts(result: dict[str, object]) -> tuple[str | None, ...]:
+        suite = ET.fromstring(junit(result))[0]
+        return tuple(suite.get(key) for key in ("tests", "failures", "errors", "skipped"))
+
+    assert counts(GREEN) == ("1", "0", "0", "0")
+    assert counts(RED) == ("1", "1", "0", "0")
+    assert counts(CUT) == ("2", "0", "1", "0")
+    assert counts(LOOSE) == ("2", "1", "0", "0")
+
+
+def test_the_job_summary_is_cut_to_the_limit() -> None:
+    assert len(job_summary(RED, limit=700).encode()) <= 700
+    assert "the rest is in VERIFICATION.md" in job_summary(RED, limit=700)
+    assert job_summary(GREEN).startswith("# ✅ Verification")
+
+
+def test_the_page_is_self_contained_and_escapes_what_it_shows() -> None:
+    page = html(RED)
+    assert "a | truth &lt;b&gt;" in page
+    assert "<b>truth" not in page
+    for outside in ("http://", "https://", "<script", "url("):
+        assert outside not in page
+    assert page.index("Gaps found") < page.index("truth-1")
+    assert "<svg" in html(GREEN)
+
+
+def test_a_second_run_is_compared_with_the_first() -> None:
+    again = build(KNOWN, collected(CHECK), NOW, replace(ORIGIN, previous=RED))
+    assert again["re_verification"]["gaps_closed"] == ["truth-1"]
+    back = build(KNOWN, collected(), NOW, replace(ORIGIN, previous=again))
+    assert back["re_verification"]["regressions"] == ["truth-1"]
+    assert len(back["history"]) == 3
+
+
+def test_the_gate_reads_the_result() -> None:
+    assert objections(GREEN, Demands()) == []
+    assert objections(RED, Demands()) == ["truth-1: FAILED"]
+    assert objections(CUT, Demands()) == ["incomplete: rank 1 of 2 did not finish"]
+    assert objections(LOOSE, Demands()) == ["t.py::b: crashed (a test without a claim)"]
+    assert objections(GREEN, Demands(ranks=(2,))) == ["nothing ran with 2 rank(s)"]
+    gone = {**GREEN, "claims": []}
+    assert "truth-1: was declared before and is gone" in objections(gone, Demands(), GREEN)
+    assert "truth-1: was VERIFIED, is FAILED" in objections(RED, Demands(), GREEN)
+    unbound = build(KNOWN, collected(), NOW, ORIGIN)
+    assert objections(unbound, Demands()) == ["truth-1: NO CHECK"]
+    assert objections(unbound, Demands(not_run=1)) == []
+
+
+def test_the_matrix_shows_claims_by_targets() -> None:
+    other = {**RED, "target": "upstream"}
+    assert "| truth-1 | VERIFIED | FAILED |" in matrix([GREEN, other])
+    assert json.loads(matrix([GREEN, other], as_json=True))["targets"] == ["native", "upstream"]
+
+
+def test_lint_finds_claims_that_nothing_shows_and_saboteurs_that_nobody_tries() -> None:
+    assert orphans(KNOWN, {}) == ["truth-1: 0 test(s) are bound to it, 1 are wanted"]
+    assert orphans(KNOWN, {"truth-1": {"t.py::a": [2]}}) == ["truth-1: no test runs with [1] rank(s)"]
+    assert orphans(KNOWN, {"truth-1": {"t.py::a": [1]}}) == []
+    assert unknown_or_untried(KNOWN, [("trial", "rogue")]) == [
+        "saboteur rogue is tried but not declared",
+        "saboteur wrong is declared but never tried",
+    ]
+    assert unknown_or_untried(KNOWN, [("word", "wrong")]) == []
+
+
+def test_the_kill_score_is_a_claim_of_its_own() -> None:
+    score = replace(CLAIM, id="product-8", saboteurs=("wrong",), subject={"computed": "kill score"})
+    known = Catalogue({"product-8": score}, KNOWN.saboteurs)
+    other = replace(CHECK, id="tests/t.py::test_b")
+    once = build(known, collected(CHECK), NOW, ORIGIN)
+    twice = build(known, collected(CHECK, other), NOW, ORIGIN)
+    assert [r["kill_score"]["caught_twice"] for r in (once, twice)] == [0, 1]
+    assert [r["claims"][0]["status"] for r in (once, twice)] == ["FAILED", "VACUOUS"]
+
+
+@pytest.mark.claim("product-9")
+def test_a_report_that_lies_is_found_out(evidence) -> None:  # type: ignore[no-untyped-def]
+    def honest(result: dict[str, object]) -> None:
+        verdicts = judge([CLAIM], [], NOW)
+        shown = {row["id"]: row["status"] for row in result["claims"]}  # type: ignore[attr-defined]
+        evidence.equal(shown, {key: v.status.value for key, v in verdicts.items()}, what="statuses as judged")
+
+    honest(build(KNOWN, collected(), NOW, ORIGIN))
+    with evidence.saboteur("report-that-claims-unshown-truths"):
+        honest(GREEN)
+
+    def blames(check: Check, status: Status) -> None:
+        (row,) = build(KNOWN, collected(check), NOW, ORIGIN)["claims"]
+        evidence.equal(row["status"], status.value, what=f"status after {check.outcome.value}")
+
+    skipped = replace(CHECK, outcome=Outcome.SKIPPED)
+    blames(skipped, Status.NOT_RUN)
+    with evidence.saboteur("report-that-counts-skipped-as-passed"):
+        blames(replace(skipped, outcome=Outcome.PASSED), Status.NOT_RUN)
+    hidden = replace(CHECK, outcome=Outcome.FAILED, ranks=2, by_rank={0: "passed", 1: "failed"})
+    blames(hidden, Status.FAILED)
+    with evidence.saboteur("report-that-hides-a-failed-rank"):
+        blames(replace(hidden, outcome=Outcome.PASSED, ranks=1), Status.FAILED)
+
+
+@pytest.mark.claim("product-8")
+def test_a_check_that_cannot_fail_is_called_vacuous(evidence) -> None:  # type: ignore[no-untyped-def]
+    blind = Evidence(EvidenceKind.SABOTEUR, "wrong", False)
+
+    def seen(check: Check) -> None:
+        (row,) = build(KNOWN, collected(check), NOW, ORIGIN)["claims"]
+        evidence.equal(row["status"], "VACUOUS", what="status of a claim whose check cannot fail")
+
+    seen(replace(CHECK, evidence=(FIGURE, blind)))
+    with evidence.saboteur("check-that-cannot-fail"):
+        seen(CHECK)
+
+
+def test_the_command_line_lists_explains_and_refuses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["list", "--claims", "truth-*"]) == 0
+    assert capsys.readouterr().out.count("truth-") == 10 + 0
+    write(RED, tmp_path)
+    assert main(["why", "truth-1", "--out", str(tmp_path)]) == 1
+    assert "because" in capsys.readouterr().out
+    assert main(["gate", str(tmp_path / "verification.json")]) == 1
+    assert main(["why", "truth-99", "--out", str(tmp_path)]) == 2
+    assert main(["report", str(tmp_path / "absent"), "--out", str(tmp_path)]) == 1
+    assert "no journal found" in capsys.readouterr().out
+
+
+def test_the_shipped_claims_without_evidence_verify_nothing() -> None:
+    result = build(load(), collected(), NOW, ORIGIN)
+    assert result["score"]["verified"] == 0
+    validate(result)
