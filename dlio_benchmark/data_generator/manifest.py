@@ -1,7 +1,7 @@
 """What a data set is, written beside it once it is complete.
 
 ``dlio_manifest.json`` names the configuration that shaped the data and the table of the files; it is the last
-thing that generation writes.  ``dlio_files.parquet`` is that table: number, path, rows, size and digests of every
+thing that generation writes.  ``dlio_manifest.table`` is that table: number, path, rows, size and digests of every
 file.  While generation is under way, ``.dlio_journal/`` says what is being generated, and a journal per rank there
 which files are complete.
 """
@@ -30,7 +30,7 @@ from dlio_benchmark.storage.base import Storage
 from dlio_benchmark.storage.local import LocalStorage
 
 MANIFEST = "dlio_manifest.json"
-TABLE = "dlio_files.parquet"
+TABLE = "dlio_manifest.table"
 JOURNAL = ".dlio_journal"
 FORMAT = "dlio-data-set"
 VERSION = 1
