@@ -43,7 +43,7 @@ FOREIGN_KEYS = frozenset(
     }
 )
 
-_OLD_NAMES = (
+OLD_NAMES = (
     ("dataset", "record_length", "record_length_bytes"),
     ("dataset", "record_length_stdev", "record_length_bytes_stdev"),
     ("dataset", "record_length_resize", "record_length_bytes_resize"),
@@ -139,7 +139,7 @@ def _in_todays_words(tree: Mapping[str, Any], found: _Findings) -> dict[str, Any
     out = dict(tree)
     if "data_reader" in out:
         out["reader"] = out.pop("data_reader")
-    for section, old, new in _OLD_NAMES:
+    for section, old, new in OLD_NAMES:
         values = out.get(section)
         if isinstance(values, Mapping) and old in values:
             found.notes.append(Issue(f"{section}.{old}", f"an old name; it is called {new!r} today"))

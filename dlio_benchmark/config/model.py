@@ -118,6 +118,7 @@ class Parquet:
         unit="rows",
         least=0,
         legacy="parquet_generation_batch_size",
+        shapes_data=True,
     )
     verify_checksums: bool = key(False, "check page checksums in the timed pass")
     compressibility: float = key(

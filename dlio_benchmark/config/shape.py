@@ -9,13 +9,21 @@ from enum import Enum
 from typing import Any
 
 from dlio_benchmark.common.enumerations import Compression, DatasetType
+from dlio_benchmark.config.columns import file_columns
+from dlio_benchmark.config.decode import OLD_NAMES
 from dlio_benchmark.config.fields import declared
 from dlio_benchmark.config.model import Column, Dataset, Workload
 from dlio_benchmark.errors import Issue
+from dlio_benchmark.parquet import write_plan
 
 # A number that grows whenever the same configuration begins to give other bytes.
 CONTENT_VERSION = 1
 SPLIT_KEYS = {DatasetType.TRAIN: "dataset.num_files_train", DatasetType.VALID: "dataset.num_files_eval"}
+_COLUMNS = "dataset.parquet.columns"
+_SAMPLE = tuple(
+    f"dataset.{name}"
+    for name in ("record_length_bytes", "record_length_bytes_stdev", "record_dims", "record_element_type")
+)
 DEFAULT_LEVELS = {Compression.GZIP: 9, Compression.ZSTD: 1}
 
 
@@ -35,15 +43,19 @@ def plain(value: Any) -> Any:
 
 
 def with_defaults(tree: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``tree`` with the keys of ``shape`` that it does not give itself."""
+    """Return ``tree`` with the keys of ``shape`` that it does not give itself, under their names or old ones."""
     out = dict(tree)
     for path, value in shape.items():
         *sections, name = path.split(".")
         at = out
         for section in sections:
-            at[section] = dict(at.get(section) or {})
-            at = at[section]
-        at.setdefault(name, value)
+            below = at.get(section) or {}
+            if not isinstance(below, Mapping):
+                break  # not valid, which is for the decoder to say
+            at[section] = at = dict(below)
+        else:
+            if not any(old in at for section, old, new in OLD_NAMES if [section, new] == [*sections, name]):
+                at.setdefault(name, value)
     return out
 
 
@@ -51,15 +63,24 @@ def differences(found: Workload, wanted: Workload) -> list[Issue]:
     """Return what differs between the data that two workloads describe, by key; file counts are not compared."""
     evaluates = bool(wanted.dataset.num_files_eval)
     have, want = _effective(found, evaluates), _effective(wanted, evaluates)
+    settled = (_COLUMNS, *_SAMPLE) if _same_columns(found.dataset, wanted.dataset) else ()
     return [
-        Issue(path, f"the data set has {_shown(have.get(path))}, the configuration wants {_shown(want.get(path))}")
+        Issue(path, f"the data set has {_spelled(found, path)}, the configuration wants {_spelled(wanted, path)}")
         for path in [*have, *(path for path in want if path not in have)]
-        if have.get(path) != want.get(path)
+        if have.get(path) != want.get(path) and path not in settled
     ]
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
+def _same_columns(found: Dataset, wanted: Dataset) -> bool:
+    """Return whether two ways to describe columns come to the same ones in every file."""
+    if any(one.record_length_bytes_stdev and not one.parquet.columns for one in (found, wanted)):
+        return False
+    have, want = ([plain(column) for column in file_columns(one, DatasetType.TRAIN, 0)] for one in (found, wanted))
+    return have == want
+
+
+def _spelled(workload: Workload, path: str) -> str:
+    text = repr(plain(_at(workload, path)))
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
@@ -73,7 +94,10 @@ def _at(workload: Workload, path: str) -> Any:
 def _effective(workload: Workload, evaluates: bool) -> dict[str, Any]:
     shape, dataset = shape_of(workload), workload.dataset
     rows = max(1, dataset.num_samples_per_file)
-    shape["dataset.parquet.row_group_size"] = min(dataset.parquet.row_group_size, rows)
+    shape["dataset.parquet.row_group_size"] = group = min(dataset.parquet.row_group_size, rows)
+    shape["dataset.parquet.generation_batch_size"] = write_plan.shape_of(
+        file_columns(dataset, DatasetType.TRAIN, 0), rows, group, rows_at_once=dataset.parquet.generation_batch_size
+    ).page_rows
     shape["dataset.num_subfolders_train"] = _subfolders(dataset.num_subfolders_train)
     shape["dataset.num_subfolders_eval"] = _subfolders(dataset.num_subfolders_eval)
     if not evaluates:
@@ -89,10 +113,9 @@ def _subfolders(count: int) -> int:
 
 
 def _only_what_counts(shape: dict[str, Any], dataset: Dataset) -> None:
-    sample = ("record_length_bytes", "record_length_bytes_stdev", "record_dims", "record_element_type")
     if dataset.parquet.columns:
-        for name in sample:
-            del shape[f"dataset.{name}"]
+        for path in _SAMPLE:
+            del shape[path]
     elif dataset.record_dims:
         del shape["dataset.record_length_bytes"]
     elif not dataset.record_length_bytes_stdev:

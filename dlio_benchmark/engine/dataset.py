@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType, FormatType
 from dlio_benchmark.config.model import Dataset, Workload
-from dlio_benchmark.config.shape import CONTENT_VERSION, differences
+from dlio_benchmark.config.shape import CONTENT_VERSION, SPLIT_KEYS, differences
 from dlio_benchmark.data_generator.manifest import MANIFEST, Manifest
 from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.generate import layouts
@@ -53,6 +53,9 @@ def check_shape(manifest: Manifest, workload: Workload, root: str) -> None:
         DataSetMismatchError: naming every key that differs, with both values.
     """
     issues: list[object] = list(differences(manifest.workload, workload))
+    generated, have = workload.dataset.num_files_generated, manifest.count(DatasetType.TRAIN)
+    if generated is not None and generated != have:
+        issues.append(f"dataset.num_files_generated: the data set has {have}, the configuration wants {generated}")
     if manifest.content != CONTENT_VERSION:
         issues.append(f"generator: the data set has content version {manifest.content}, this is {CONTENT_VERSION}")
     if issues:
@@ -82,7 +85,7 @@ def split_files(
 
 def _too_few(split: DatasetType, found: int, wanted: int) -> DataMissingError:
     msg = (
-        f"Not enough dataset is found: {found} files for {split}, {wanted} are configured; "
+        f"Not enough dataset is found: {found} files for {split}, {SPLIT_KEYS[split]} wants {wanted}; "
         "Please run the code with ++workload.workflow.generate_data=True"
     )
     return DataMissingError(msg)
