@@ -15,7 +15,7 @@ from dlio_benchmark.common.enumerations import ShuffleScope
 from dlio_benchmark.plan.epoch import EpochPlan, Piece, Shuffling, Visit, World
 from dlio_benchmark.plan.order import Ids, Order, mixed
 
-thorough = settings(max_examples=250, deadline=None)
+thorough = settings(max_examples=120, deadline=None)
 Row = tuple[int, int]
 
 file_sizes = st.lists(st.integers(0, 60), max_size=20)
@@ -140,7 +140,7 @@ def shuffled(seed: int, epoch: int, scope: ShuffleScope = ShuffleScope.WINDOW) -
     return [row for plan in plans for row in rows_of(plan, [[10] * 5] * 6)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**63), epoch=st.integers(1, 1000), scope=st.sampled_from(ShuffleScope))
 def test_a_seed_repeats_its_order_and_another_epoch_has_another(seed: int, epoch: int, scope: ShuffleScope) -> None:
     assert shuffled(seed, epoch, scope) == shuffled(seed, epoch, scope)
