@@ -18,7 +18,7 @@ from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.engine.parts import WRITERS
 from dlio_benchmark.engine.run import Settled, Told, Trained, generation, settle, training
 from dlio_benchmark.engine.verify import read_back
-from dlio_benchmark.errors import InvalidResultError, listed
+from dlio_benchmark.errors import DlioError, InvalidResultError, listed
 from dlio_benchmark.metrics.events import Phase, RankRecord
 from dlio_benchmark.metrics.summary import Window, au_percent, problems, throughput
 from dlio_benchmark.plan.epoch import EpochPlan
@@ -53,12 +53,21 @@ class Job:
     settled: Settled | None = None
 
     def settle(self) -> Settled:
-        """Decode the tree and check it against the data set; say what is unknown in it."""
+        """Decode the tree and check it against the data set; say what is unknown in it.
+
+        Every rank comes to the same finding; one of them reports it.
+        """
         if self.settled is None:
-            self.settled = settle(self.tree, self.comm, strict=self.strict, typed=self.typed)
-            for issue in self.settled.decoded.warnings:
-                self.log.line("warning", str(issue))
+            everywhere(self.comm, "configuration", self._settle)
+        if self.settled is None:
+            msg = "the configuration was not settled"
+            raise DlioError(msg)
         return self.settled
+
+    def _settle(self) -> None:
+        self.settled = settle(self.tree, self.comm, strict=self.strict, typed=self.typed)
+        for issue in self.settled.decoded.warnings:
+            self.log.line("warning", str(issue))
 
     @property
     def root(self) -> bool:

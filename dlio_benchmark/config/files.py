@@ -6,6 +6,7 @@ and aliases before anything composes it, and nothing in it is ever instantiated.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -83,6 +84,11 @@ def compose_workload(overrides: Sequence[str], config_dir: str | None = None) ->
 
 
 def _told(error: Exception) -> str:
+    if isinstance(error, MissingConfigException) and error.options:
+        name = str(error.missing_cfg_file or "").rpartition("/")[2]
+        near = difflib.get_close_matches(name, error.options, 1, 0.6)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"there is no workload {name!r}{hint}; there are: {', '.join(sorted(error.options))}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("full_key")]
     noise = ("Set the environment variable", "See https", "object_type", "reference_type")
     return "; ".join(line for line in lines[:12] if not line.startswith(noise)) or type(error).__name__
