@@ -65,8 +65,10 @@ class Leaf:
     """Bytes that a stored value takes at least; 0 for a bit."""
     is_array: bool = field(init=False)
     """Whether the values of an uncompressed PLAIN page are the array."""
-    is_bare: bool = field(init=False)
-    """Whether nothing else is in such a page."""
+    is_usual: bool = field(init=False)
+    """Whether the column has no levels, and one of the layouts that are viewed at once."""
+    identity: bytes = field(init=False)
+    """The dictionary page that maps each index of one byte to itself; empty for types of more bytes."""
 
     def __post_init__(self) -> None:
         """Work out once what each page asks for."""
@@ -74,7 +76,10 @@ class Leaf:
         is_array = self.stored == self.dtype and self.dtype.itemsize > 0
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "is_array", is_array)
-        object.__setattr__(self, "is_bare", is_array and not self.max_def and not self.max_rep)
+        identity = _IDENTITY.get(self.dtype.str[1:], b"") if width == _LENGTH_BYTES else b""
+        flat = not self.max_def and not self.max_rep
+        object.__setattr__(self, "identity", identity)
+        object.__setattr__(self, "is_usual", flat and bool(is_array or identity))
 
 
 class Chunk(NamedTuple):
@@ -114,11 +119,34 @@ def pages(body: memoryview, chunk: Chunk, verify: bool) -> list[PageHeader]:
 
 
 def viewed(body: memoryview, chunk: Chunk, leaf: Leaf) -> Array | None:
-    """Return the values of ``chunk`` at once if it is one PLAIN page and nothing else, as `chunk_values` would."""
-    if not leaf.is_bare or chunk.codec != NO_CODEC or chunk.values != chunk.rows:
+    """Return the values of ``chunk`` if it is laid out in one of the two usual ways, as `chunk_values` would.
+
+    They are a PLAIN page, and a page of one-byte indices behind a dictionary that maps each index to itself.
+    """
+    if not leaf.is_usual or chunk.codec != NO_CODEC or chunk.values != chunk.rows:
         return None
+    if leaf.identity:
+        return _octets(body, chunk, leaf)
     start = bare_body(body, chunk.values, leaf.width)
     return None if start is None else np.frombuffer(body, leaf.dtype, chunk.values, start)
+
+
+def _octets(body: memoryview, chunk: Chunk, leaf: Leaf) -> Array | None:
+    """Return the indices into a dictionary that maps each to itself, or None if ``body`` is anything else."""
+    head = page_header(body, 0, len(body), crc=False)
+    at = head.body + head.stored
+    if head.content.kind != DICTIONARY_PAGE or bytes(body[head.body : at]) != leaf.identity or at == len(body):
+        return None
+    content, start, stored, decoded, _ = page_header(body, at, len(body), crc=False)
+    if start + stored != len(body) or stored != decoded or content[:3] != (DATA_PAGE, chunk.values, RLE_DICTIONARY):
+        return None
+    try:
+        start, index = _index_run(body, start, len(body), chunk.values)
+    except UnknownLayout:
+        return None
+    if index.itemsize != 1 or len(body) - start < chunk.values:
+        return None
+    return np.frombuffer(body, leaf.dtype, chunk.values, start)
 
 
 def check_sizes(chunk: Chunk, headers: Sequence[PageHeader]) -> None:
@@ -308,12 +336,12 @@ class _Pages:
 
     def read_dictionary(self, header: PageHeader) -> None:
         """Keep the values of a dictionary page for the data pages."""
-        stored, dtype = self.leaf.stored, self.leaf.dtype
+        stored = self.leaf.stored
         if header.content.encoding not in (PLAIN, PLAIN_DICTIONARY) or not stored or not stored.itemsize:
             raise UnknownLayout
         source, at, stop = self.decoded(header, 0)
         self.check_length(header, stop - at)
-        self.identity = _IDENTITY.get(dtype.str[1:]) == bytes(source[at:stop]) and stored.itemsize == _LENGTH_BYTES
+        self.identity = self.leaf.identity != b"" and bytes(source[at:stop]) == self.leaf.identity
         self.dictionary = self.plain(source, at, stop, header)
 
     def looked_up(self, source: Source, at: int, stop: int, header: PageHeader) -> Array:
