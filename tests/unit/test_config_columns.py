@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from declared_keys import PARQUET, columns, replaced
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.common.enumerations import ColumnType, DatasetType
@@ -24,7 +24,6 @@ from dlio_benchmark.config.columns import (
 )
 from dlio_benchmark.config.model import Column, Dataset, Workload
 
-quick = settings(max_examples=80, deadline=None)
 splits = st.sampled_from(list(DatasetType))
 
 
@@ -32,7 +31,6 @@ def dataset(**values: Any) -> Dataset:
     return dataclasses.replace(PARQUET.dataset, **values)
 
 
-@quick
 @given(length=st.integers(1, 2**31) | st.floats(1, 2**31), index=st.integers(0, 10**6), split=splits)
 def test_without_columns_a_file_has_the_largest_square_that_fits_the_record_length(
     length: float, index: int, split: DatasetType
@@ -43,7 +41,6 @@ def test_without_columns_a_file_has_the_largest_square_that_fits_the_record_leng
     assert side * side == column.size <= length < (side + 1) ** 2
 
 
-@quick
 @given(dims=st.lists(st.integers(1, 50), min_size=1, max_size=4), index=st.integers(0, 99), split=splits)
 def test_record_dims_give_the_number_of_elements(dims: list[int], index: int, split: DatasetType) -> None:
     wanted = dataset(record_dims=tuple(dims), record_element_type="float32")
@@ -51,7 +48,6 @@ def test_record_dims_give_the_number_of_elements(dims: list[int], index: int, sp
     assert schema_columns(wanted) == file_columns(wanted, split, index)
 
 
-@quick
 @given(stdev=st.floats(1, 1e6), seed=st.integers(0, 2**63 - 1), index=st.integers(0, 10**6), split=splits)
 def test_a_spread_of_sizes_is_a_function_of_seed_split_and_file(
     stdev: float, seed: int, index: int, split: DatasetType
@@ -72,7 +68,6 @@ def test_a_spread_of_sizes_differs_between_files_and_splits_and_keeps_its_mean()
     assert np.std(train) == pytest.approx(1e5 / math.sqrt(2), rel=0.2)
 
 
-@quick
 @given(drawn=st.lists(columns(), min_size=1, max_size=5, unique_by=lambda column: column.name), split=splits)
 def test_configured_columns_are_the_columns_of_every_file(drawn: list[Column], split: DatasetType) -> None:
     workload = replaced(PARQUET, "dataset.parquet.columns", tuple(drawn))
@@ -80,7 +75,6 @@ def test_configured_columns_are_the_columns_of_every_file(drawn: list[Column], s
     assert wanted_columns(workload) == tuple(column for column in drawn if column.read)
 
 
-@quick
 @given(drawn=st.lists(columns(), min_size=1, max_size=5, unique_by=lambda column: column.name), data=st.data())
 def test_options_of_the_storage_narrow_the_columns_by_name(drawn: list[Column], data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from([column.name for column in drawn] + ["absent"]), unique=True))
@@ -96,7 +90,6 @@ def test_options_without_a_list_of_columns_change_nothing(options: dict[str, Any
     assert wanted_columns(replaced(PARQUET, "storage.storage_options", options)) == schema_columns(PARQUET.dataset)
 
 
-@quick
 @given(drawn=st.lists(columns(), max_size=5))
 def test_the_bytes_of_a_row_are_the_widths_that_arrow_stores(drawn: list[Column]) -> None:
     arrow = {"bool": 1, "string": 1, "binary": 1, "list": 4}

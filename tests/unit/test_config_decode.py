@@ -22,7 +22,6 @@ from dlio_benchmark.config.rules import broken_rules
 from dlio_benchmark.errors import ConfigError, Exit, Issue
 
 few = settings(max_examples=15, deadline=None)
-many = settings(max_examples=300, deadline=None)
 
 
 def issues_of(tree: Any, **how: Any) -> tuple[Issue, ...]:
@@ -157,7 +156,6 @@ def test_an_unknown_key_without_a_near_name_lists_the_known_ones() -> None:
 unknown_names = st.text(st.characters(categories=["L"]), min_size=3, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(name=unknown_names, section=st.sampled_from(["", "dataset.", "dataset.parquet.", "reader.", "output.metric."]))
 def test_an_unknown_key_warns_and_is_an_error_in_strict_mode_or_when_typed(name: str, section: str) -> None:
     path = f"{section}{name}"
@@ -285,7 +283,6 @@ def test_columns_arrive_from_omegaconf_as_columns() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_all_problems_are_reported_at_once_and_in_the_order_of_the_input(data: st.DataObject) -> None:
     simple = [
@@ -360,7 +357,6 @@ def workload_trees(draw: st.DrawFn) -> Any:
     return tree
 
 
-@many
 @given(tree=workload_trees() | trees, strict=st.booleans())
 def test_any_tree_decodes_or_is_refused_by_a_config_error(tree: Any, strict: bool) -> None:
     before = pickle.dumps(tree)
@@ -378,7 +374,6 @@ def test_any_tree_decodes_or_is_refused_by_a_config_error(tree: Any, strict: boo
     assert pickle.dumps(tree) == before
 
 
-@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_a_workload_is_a_value_that_survives_pickling(data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(KEYS)))

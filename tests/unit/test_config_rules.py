@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from declared_keys import KEYS, PARQUET, columns, replaced
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.common.enumerations import ColumnType, Compression, DataLoaderType, FormatType, StorageType
@@ -17,8 +17,6 @@ from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.model import Column, Parquet, Workload
 from dlio_benchmark.config.rules import CODECS, LEVELS, LOADERS, PARTITION_TYPES, RULES, Rule, broken_rules, overlap
 from dlio_benchmark.errors import ConfigError, Issue
-
-quick = settings(max_examples=50, deadline=None)
 
 
 def broken(changes: Mapping[str, Any]) -> dict[str, str]:
@@ -53,7 +51,6 @@ def test_parquet_has_the_five_codecs_of_the_contract() -> None:
     assert {codec.value for codec in CODECS[FormatType.PARQUET]} == {"none", "snappy", "gzip", "lz4", "zstd"}
 
 
-@quick
 @given(codec=st.sampled_from(CODECS[FormatType.PARQUET]), level=st.none() | st.integers(-5, 30))
 def test_a_level_must_be_one_that_the_codec_has(codec: Compression, level: int | None) -> None:
     got = broken({"dataset.compression": codec, "dataset.compression_level": level})
@@ -63,7 +60,6 @@ def test_a_level_must_be_one_that_the_codec_has(codec: Compression, level: int |
     assert all(str(level) in what and str(codec) in what for what in got.values())
 
 
-@quick
 @given(drawn=st.lists(columns(), max_size=6))
 def test_column_names_differ(drawn: list[Column]) -> None:
     names = [column.name for column in drawn]
@@ -87,7 +83,6 @@ def test_a_list_does_not_outgrow_the_size_that_arrow_can_count() -> None:
     assert list(broken({"dataset.record_dims": (2**16, 2**16)})) == ["dataset.record_dims"]
 
 
-@quick
 @given(drawn=st.lists(columns(), min_size=2, max_size=5, unique_by=lambda column: column.name), data=st.data())
 def test_a_partition_column_is_a_configured_scalar_with_distinct_values(
     drawn: list[Column], data: st.DataObject
@@ -211,7 +206,6 @@ def test_a_rule_declares_keys_that_exist(rule: Rule) -> None:
     assert all(any(overlap(read, key) for key in known) for read in rule.reads)
 
 
-@quick
 @given(path=st.sampled_from(sorted(KEYS)), number=st.integers(0, 9))
 def test_rules_say_nothing_about_keys_that_are_invalid_themselves(path: str, number: int) -> None:
     issues = broken_rules(Workload(), [path, f"dataset.parquet.columns[{number}].name"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.config.duration import LAWS, Duration, duration_of
@@ -39,7 +39,6 @@ def test_a_mean_with_a_spread_is_a_normal_law(mean: float, stdev: float) -> None
     assert duration_of(expected) is expected
 
 
-@settings(deadline=None)
 @given(law=laws(), seed=st.integers(0, 2**32))
 def test_every_law_draws_finite_seconds_that_its_seed_repeats(law: dict[str, Any], seed: int) -> None:
     duration = duration_of(law)

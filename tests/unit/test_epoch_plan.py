@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.common.enumerations import ShuffleScope
 from dlio_benchmark.plan.epoch import EpochPlan, Piece, Shuffling, Visit, World
 from dlio_benchmark.plan.order import Ids, Order, mixed
 
-thorough = settings(max_examples=120, deadline=None)
 Row = tuple[int, int]
 
 file_sizes = st.lists(st.integers(0, 60), max_size=20)
@@ -63,7 +62,6 @@ def epochs(draw: st.DrawFn) -> tuple[list[EpochPlan], list[list[int]]]:
     return plans, [blocks_of(count, cuts) for count in rows]
 
 
-@thorough
 @given(epoch=epochs())
 def test_all_ranks_have_equal_steps_and_read_exactly_that_many_rows(
     epoch: tuple[list[EpochPlan], list[list[int]]],
@@ -75,7 +73,6 @@ def test_all_ranks_have_equal_steps_and_read_exactly_that_many_rows(
         assert sum(visit.stop - visit.start for visit in plan.visits()) == len(plan) * plan.batch
 
 
-@thorough
 @given(epoch=epochs())
 def test_no_row_is_read_twice_and_only_less_than_a_step_is_left_out(
     epoch: tuple[list[EpochPlan], list[list[int]]],
@@ -90,7 +87,6 @@ def test_no_row_is_read_twice_and_only_less_than_a_step_is_left_out(
         assert plans[0].rows_left_out < plans[0].batch * len(plans)
 
 
-@thorough
 @given(epoch=epochs(), cuts=st.lists(st.integers(0, 59), max_size=6))
 def test_how_files_are_cut_into_blocks_does_not_change_who_reads_how_much_of_which_file(
     epoch: tuple[list[EpochPlan], list[list[int]]], cuts: list[int]
@@ -101,7 +97,6 @@ def test_how_files_are_cut_into_blocks_does_not_change_who_reads_how_much_of_whi
         assert [file for file, _ in rows_of(plan, blocks)] == [file for file, _ in rows_of(plan, other)]
 
 
-@thorough
 @given(rows=file_sizes, batch=st.integers(1, 12), size=st.integers(1, 8), shuffling=shufflings)
 def test_the_sequence_of_the_epoch_does_not_depend_on_the_ranks(
     rows: list[int], batch: int, size: int, shuffling: Shuffling
@@ -117,7 +112,6 @@ def test_the_sequence_of_the_epoch_does_not_depend_on_the_ranks(
         assert sequence == expected
 
 
-@thorough
 @given(rows=file_sizes, batch=st.integers(1, 9), size=st.integers(1, 5), cap=st.integers(0, 9))
 def test_a_cap_keeps_the_first_steps(rows: list[int], batch: int, size: int, cap: int) -> None:
     free = plan_of(rows, batch, size)[0]
@@ -140,7 +134,6 @@ def shuffled(seed: int, epoch: int, scope: ShuffleScope = ShuffleScope.WINDOW) -
     return [row for plan in plans for row in rows_of(plan, [[10] * 5] * 6)]
 
 
-@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**63), epoch=st.integers(1, 1000), scope=st.sampled_from(ShuffleScope))
 def test_a_seed_repeats_its_order_and_another_epoch_has_another(seed: int, epoch: int, scope: ShuffleScope) -> None:
     assert shuffled(seed, epoch, scope) == shuffled(seed, epoch, scope)

@@ -7,16 +7,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.plan.order import Order, mixed
 
 keys = st.integers(0, 2**64 - 1)
-quick = settings(max_examples=150, deadline=None)
 
 
-@quick
 @given(n=st.integers(0, 5000), key=st.none() | keys)
 def test_an_order_visits_every_id_once(n: int, key: int | None) -> None:
     order = Order(n, key)
@@ -31,14 +29,12 @@ def test_an_order_visits_every_id_once_around_powers_of_two(n: int) -> None:
     assert np.array_equal(np.sort(Order(n, 42)[:]), np.arange(n))
 
 
-@quick
 @given(n=st.integers(0, 3000), key=st.none() | keys, data=st.data())
 def test_a_slice_is_that_part_of_the_whole(n: int, key: int | None, data: st.DataObject) -> None:
     order, part = Order(n, key), data.draw(st.slices(n))
     assert np.array_equal(order[part], order[:][part])
 
 
-@quick
 @given(n=st.integers(1, 2**62), key=keys, data=st.data())
 def test_ids_of_a_huge_order_are_in_range_and_distinct(n: int, key: int, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, n - 1))
@@ -51,7 +47,6 @@ def test_without_a_key_the_order_is_the_identity() -> None:
     assert np.array_equal(Order(10)[2:5], [2, 3, 4])
 
 
-@settings(max_examples=50, deadline=None)
 @given(n=st.integers(30, 3000), key=keys, other=keys)
 def test_the_key_alone_decides_the_order(n: int, key: int, other: int) -> None:
     assert np.array_equal(Order(n, key)[:], Order(n, key)[:])
@@ -88,7 +83,6 @@ def test_a_slice_of_a_billion_ids_takes_the_memory_of_the_slice() -> None:
     assert peak < 20 * ids.nbytes
 
 
-@quick
 @given(words=st.lists(st.integers(-(2**70), 2**70), max_size=4), other=st.lists(st.integers(0, 2**64 - 1), max_size=4))
 def test_a_mixed_key_has_64_bits_and_depends_on_every_word(words: list[int], other: list[int]) -> None:
     assert 0 <= mixed(*words) < 2**64

@@ -303,7 +303,6 @@ def test_only_generating_and_only_checkpointing_are_told_from_the_phases() -> No
     assert (args.generate_only, args.checkpoint_only) == (False, True)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     files=st.integers(1, 6),
     rows=st.integers(1, 9),
@@ -338,7 +337,6 @@ def test_the_global_index_holds_the_samples_of_the_rank() -> None:
     assert (summed, index[7]) == (35, (os.path.abspath("b"), 2))
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=st.integers(1, 40), data=st.data(), seed=st.none() | st.integers(0, 2**32))
 def test_an_index_map_finds_each_of_its_samples(rows: int, data: st.DataObject, seed: int | None) -> None:
     files = [f"/data/f{n}.parquet" for n in range(5)]
