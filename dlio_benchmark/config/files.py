@@ -214,3 +214,17 @@ def _check_events(path: str, events: Iterator[yaml.Event]) -> None:
         if total > MOST_NODES or len(open_nodes) > MOST_DEPTH:
             limits = f"{MOST_NODES} values with aliases written out, {MOST_DEPTH} levels"
             raise ConfigError([Issue(path, f"larger than the limits of {limits}")])
+
+
+def read_record(path: str) -> Mapping[str, Any] | None:
+    """Return the workload that a run recorded in ``path`` (config.yaml), resolved; None if there is no such file.
+
+    Raises:
+        ConfigError: if the file cannot be read as YAML, or is beyond the limits.
+    """
+    if not path or not os.path.exists(path):
+        return None
+    _check_file(path)
+    loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    workload = loaded.get("workload") if isinstance(loaded, dict) else None
+    return {str(name): value for name, value in workload.items()} if isinstance(workload, dict) else None

@@ -26,6 +26,7 @@ from dlio_benchmark.metrics.summary import (
     au_percent,
     shares,
     split_metrics,
+    sums_of,
     throughput,
 )
 from dlio_benchmark.report.host import Host
@@ -83,9 +84,10 @@ def metric_of(outcome: Outcome) -> dict[str, Any]:
     return out
 
 
-def phase_proof(phases: Sequence[Phase]) -> dict[str, Any]:
+def phase_proof(phases: Sequence[Phase], window: Window) -> dict[str, Any]:
     """Return what all ranks together read in one phase; times are seconds summed over ranks."""
     tallies = [phase.tally for phase in phases]
+    sums = [sums_of(phase, window) for phase in phases]
     first = phases[0]
     seconds = max(phase.seconds for phase in phases)
     read = sum(tally.bytes_read for tally in tallies)
@@ -110,9 +112,9 @@ def phase_proof(phases: Sequence[Phase]) -> dict[str, Any]:
         "io_seconds": sum(tally.io_ns for tally in tallies) / 1e9,
         "decode_seconds": sum(tally.decode_ns for tally in tallies) / 1e9,
         "shuffle_seconds": sum(tally.shuffle_ns for tally in tallies) / 1e9,
-        "wait_seconds": sum(sum(phase.times.load_ns) for phase in phases) / 1e9,
-        "compute_seconds": sum(sum(phase.times.compute_ns) for phase in phases) / 1e9,
-        "barrier_seconds": sum(sum(phase.times.barrier_ns) for phase in phases) / 1e9,
+        "wait_seconds": sum(one.load_ns for one in sums) / 1e9,
+        "compute_seconds": sum(one.compute_ns for one in sums) / 1e9,
+        "barrier_seconds": sum(one.barrier_ns for one in sums) / 1e9,
         "cache_before": label(first.resident_share),
         "cache_resident_share": first.resident_share,
     }
@@ -120,7 +122,7 @@ def phase_proof(phases: Sequence[Phase]) -> dict[str, Any]:
 
 def proof_of(outcome: Outcome) -> dict[str, Any]:
     """Return our own block of summary.json: what was done, and why the metrics may be believed."""
-    where = shares(outcome.ranks)
+    where = shares(outcome.ranks, outcome.window)
     return {
         "complete": True,
         "valid": not outcome.problems,
@@ -135,7 +137,9 @@ def proof_of(outcome: Outcome) -> dict[str, Any]:
         "loader": outcome.loader,
         "compression": str(outcome.workload.dataset.compression),
         "format": str(outcome.workload.dataset.format),
-        "epochs": [phase_proof(phases) for phases in zip(*(rank.phases for rank in outcome.ranks), strict=True)],
+        "epochs": [
+            phase_proof(phases, outcome.window) for phases in zip(*(rank.phases for rank in outcome.ranks), strict=True)
+        ],
         "peak_rss_bytes": [rank.peak_rss_bytes for rank in outcome.ranks],
         "notes": list(outcome.notes),
     }
@@ -184,7 +188,7 @@ def rank_output(record: RankRecord, host: Host, window: Window, *, data_gib: flo
     for phase in record.phases:
         epoch = out.setdefault(str(phase.epoch), {name: {} for name in ("load", "proc", "compute", "throughput", "au")})
         name = BLOCK if phase.split is DatasetType.TRAIN else "eval"
-        times = phase.times
+        times = phase.step_times
         epoch["load"][name] = [ns / 1e9 for ns in times.load_ns]
         epoch["proc"][name] = [(a + b) / 1e9 for a, b in zip(times.load_ns, times.compute_ns, strict=True)]
         epoch["compute"][name] = [ns / 1e9 for ns in times.compute_ns]
@@ -266,11 +270,13 @@ def verdict_line(outcome: Outcome) -> str:
     """Return one line that says what the run showed, or why it shows nothing."""
     if outcome.problems:
         return "INVALID: " + "; ".join(outcome.problems[:3])
-    where: Shares = shares(outcome.ranks)
+    where: Shares = shares(outcome.ranks, outcome.window)
     train = outcome.split(DatasetType.TRAIN)
     au = f"AU {train.au_percent.mean:.1f} %, " if train else ""
     rate = f"{train.throughput.mean:,.0f} samples/s, " if train else ""
-    proofs = [phase_proof(phases) for phases in zip(*(rank.phases for rank in outcome.ranks), strict=True)]
+    proofs = [
+        phase_proof(phases, outcome.window) for phases in zip(*(rank.phases for rank in outcome.ranks), strict=True)
+    ]
     read = sum(proof["bytes_read"] for proof in proofs)
     rows = sum(proof["rows"] for proof in proofs)
     return (

@@ -1,0 +1,93 @@
+"""The postprocessor turns the files of a run into numbers that can be recomputed, and a page that stands alone."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlio_benchmark.comm import Simulated
+from dlio_benchmark.errors import DataMissingError, Exit
+from dlio_benchmark.job import Job
+from dlio_benchmark.postprocessor import DLIOPostProcessor, Spread, run
+from dlio_benchmark.report.log import Log
+
+SECONDS = st.lists(st.floats(0.001, 100), min_size=1, max_size=40)
+
+
+def output(folder: Path, rank: int, load: list[float], compute: float) -> None:
+    block = {"load": {"block1": load}, "proc": {"block1": [one + compute for one in load]}}
+    (folder / f"{rank}_output.json").write_text(json.dumps({"hostname": "here", "1": block}))
+
+
+def arguments(folder: Path, **more: object) -> SimpleNamespace:
+    return SimpleNamespace(output_folder=str(folder), batch_size=4, record_size=2**20, **more)
+
+
+@given(values=SECONDS)
+def test_a_spread_is_what_statistics_says(values: list[float]) -> None:
+    got = Spread.of(values)
+    assert (got.least, got.most) == (min(values), max(values))
+    assert got.mean == pytest.approx(statistics.fmean(values))
+    assert got.median == pytest.approx(statistics.median(values))
+    assert got.median <= got.p90 * (1 + 1e-9) <= got.p99 * (1 + 2e-9) <= got.most * (1 + 3e-9)
+
+
+def test_rates_are_batches_over_the_time_of_their_steps(tmp_path: Path) -> None:
+    output(tmp_path, 0, [1.0, 3.0], 1.0)
+    output(tmp_path, 1, [1.0, 3.0], 1.0)
+    processor = DLIOPostProcessor(arguments(tmp_path))
+    processor.process_loading_and_processing_times()
+    stats = processor.overall_stats
+    assert stats["samples/s"]["mean"] == f"{(4 / 2 + 4 / 4) / 2:.2f}"
+    assert stats["MB/s"]["max"] == "2.00"
+    assert stats["avg_process_loading_time"] == "4.00"
+    assert stats["avg_process_processing_time"] == "6.00"
+
+
+def test_ranks_beyond_nine_stand_in_order(tmp_path: Path) -> None:
+    for rank in range(12):
+        output(tmp_path, rank, [float(rank + 1)], 0.0)
+    processor = DLIOPostProcessor(arguments(tmp_path))
+    assert processor.steps("block").load == [float(rank + 1) for rank in range(12)]
+
+
+def test_a_folder_without_a_result_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataMissingError, match="no result of a run"):
+        DLIOPostProcessor(arguments(tmp_path))
+    assert run(["-of", str(tmp_path)]) == Exit.DATA_MISSING
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_run_becomes_a_report_and_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = {
+        "workflow": {"generate_data": True, "train": True},
+        "dataset": {"format": "parquet", "data_folder": str(tmp_path / "data"), "num_samples_per_file": 8},
+        "reader": {"batch_size": 2},
+    }
+    Simulated.run(2, lambda comm: Job(tree, comm, str(tmp_path), Log(quiet=True)).run())
+    assert run(["-of", str(tmp_path), "-n", "<my run>"]) == Exit.OK
+    text = capsys.readouterr().out
+    proof = json.loads((tmp_path / "summary.json").read_text())["dlio"]["epochs"][0]
+    assert text.startswith("VALID on 2 accelerators")
+    assert f"{proof['bytes_read']} bytes read of {proof['bytes_read']} promised" in text
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;my run&gt;" in page
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+    for svg in page.split("<svg")[1:]:
+        ET.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
+
+
+def test_a_run_that_did_not_end_is_incomplete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output(tmp_path, 0, [1.0], 1.0)
+    assert run(["-of", str(tmp_path)]) == Exit.OK
+    assert capsys.readouterr().out.startswith("INCOMPLETE")
+    assert "INCOMPLETE" in (tmp_path / "report.html").read_text()
