@@ -76,8 +76,8 @@ class DLIOPostProcessor:
     """Digests the result files of a run.
 
     Args:
-        args: needs ``output_folder``; ``batch_size``, ``batch_size_eval`` and ``record_size`` (bytes) scale the rates, and
-            ``do_eval`` counts evaluation steps, too.
+        args: needs ``output_folder``; ``batch_size``, ``batch_size_eval`` and ``record_size`` (bytes) scale the rates,
+            and ``do_eval`` counts evaluation steps, too.
     """
 
     def __init__(self, args: Any) -> None:
