@@ -20,7 +20,7 @@ from dlio_benchmark.engine.run import Settled, Told, Trained, generation, settle
 from dlio_benchmark.engine.verify import read_back
 from dlio_benchmark.errors import DlioError, InvalidResultError, listed
 from dlio_benchmark.metrics.events import Phase, RankRecord
-from dlio_benchmark.metrics.summary import Window, au_percent, problems, throughput
+from dlio_benchmark.metrics.summary import Window, au_percent, condensed, problems, throughput
 from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.plan.schedule import Scheduled
 from dlio_benchmark.report import results
@@ -139,7 +139,7 @@ class Job:
         mine = this_host()
         record = RankRecord(self.comm.world.rank, mine.hostname, trained.phases, peak_rss_bytes())
         self.comm.pulse.stage = "results"
-        records = self.comm.gather(record, "records of the ranks")
+        records = self.comm.gather(condensed(record, _window(settled.workload)), "records of the ranks")
         hosts = _one_per_host(self.comm, mine)
         outcome = self._outcome(settled.workload, trained, records, hosts)
         everywhere(self.comm, "results of the ranks", lambda: self._write_rank(record, mine, outcome))
@@ -186,10 +186,13 @@ class Job:
         self.log.output("outputs saved in RANKID_output.json")
 
     def _told(self, workload: Workload) -> Told:
-        metric = workload.output.metric
-        window = Window(metric.exclude_start_steps, metric.exclude_end_steps)
-        teller = _Teller(self.log, self.comm, window, workload)
+        teller = _Teller(self.log, self.comm, _window(workload), workload)
         return Told(teller.planned, teller.step, teller.ended)
+
+
+def _window(workload: Workload) -> Window:
+    metric = workload.output.metric
+    return Window(metric.exclude_start_steps, metric.exclude_end_steps)
 
 
 def _phases(workload: Workload) -> str:
@@ -282,7 +285,7 @@ class _Teller:
         self.log.output(f"{block} Accelerator Utilization [AU] (%): {au:.4f}")
         self.log.output(f"{block} Throughput (samples/second): {rate:.4f}")
         first, last = self.window.bounds(steps)
-        spent = [ns / 1e9 for ns in phase.times.compute_ns[first:last]]
+        spent = [ns / 1e9 for ns in phase.step_times.compute_ns[first:last]]
         mean = sum(spent) / len(spent) if spent else 0.0
         spread = (sum((one - mean) ** 2 for one in spent) / len(spent)) ** 0.5 if spent else 0.0
         wanted = self.workload.train.computation_time.mean

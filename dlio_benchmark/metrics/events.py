@@ -47,6 +47,38 @@ class StepTimes:
     def __len__(self) -> int:
         return len(self.load_ns)
 
+    def sums(self, first: int, last: int) -> StepSums:
+        """Return the sums over all steps, those of the steps ``[first, last)`` apart."""
+        load, compute, counted = sum(self.load_ns), sum(self.compute_ns), sum(self.compute_ns[first:last])
+        outside = load - sum(self.load_ns[first:last]) + compute - counted
+        return StepSums((first, last), len(self), load, compute, sum(self.barrier_ns), counted, outside)
+
+
+@dataclass(frozen=True, slots=True)
+class StepSums:
+    """Nanoseconds of ``steps`` steps together: what is left of `StepTimes` when a rank tells it to the others.
+
+    ``window_compute_ns`` is computing in the steps of ``window``, ``outside_ns`` loading and computing in the others.
+    """
+
+    window: tuple[int, int]
+    steps: int
+    load_ns: int
+    compute_ns: int
+    barrier_ns: int
+    window_compute_ns: int
+    outside_ns: int
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def sums(self, first: int, last: int) -> StepSums:
+        """Return the sums, which must be those for the window ``[first, last)``."""
+        if (first, last) != self.window:
+            msg = f"the sums are those of the window {self.window}, not of {(first, last)}"
+            raise ValueError(msg)
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -64,9 +96,21 @@ class Phase:
     end_ns: int
     started: str
     ended: str
-    times: StepTimes
+    times: StepTimes | StepSums
     tally: Tally = field(default_factory=Tally)
     resident_share: float | None = None
+
+    @property
+    def step_times(self) -> StepTimes:
+        """The times of single steps, which only the rank that made them has.
+
+        Raises:
+            ValueError: if there are only sums.
+        """
+        if isinstance(self.times, StepSums):
+            msg = "the times of single steps stay with their rank"
+            raise ValueError(msg)
+        return self.times
 
     @property
     def seconds(self) -> float:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlio_benchmark.common.enumerations import DatasetType
-from dlio_benchmark.metrics.events import Phase, RankRecord
+from dlio_benchmark.metrics.events import Phase, RankRecord, StepSums
 
 MIB = 2**20
 GIB = 2**30
@@ -64,20 +64,26 @@ class Split:
     met: bool
 
 
+def sums_of(phase: Phase, window: Window) -> StepSums:
+    """Return the sums over the steps of a block, those in the window apart."""
+    return phase.times.sums(*window.bounds(len(phase.times)))
+
+
+def condensed(rank: RankRecord, window: Window) -> RankRecord:
+    """Return a record whose phases have sums in place of the times of their steps, of the same size for any steps."""
+    return replace(rank, phases=tuple(replace(phase, times=sums_of(phase, window)) for phase in rank.phases))
+
+
 def window_ns(phase: Phase, window: Window) -> int:
     """Return W of the block in nanoseconds."""
-    first, last = window.bounds(len(phase.times))
-    times = phase.times
-    outside = [*range(first), *range(last, len(times))]
-    left_out: int = sum(times.load_ns[n] + times.compute_ns[n] for n in outside)
-    return phase.end_ns - phase.start_ns - left_out
+    return phase.end_ns - phase.start_ns - sums_of(phase, window).outside_ns
 
 
 def au_percent(phase: Phase, window: Window) -> float:
     """Return the accelerator utilization of a rank's block in percent; 0 for an empty window."""
     first, last = window.bounds(len(phase.times))
     spent = window_ns(phase, window)
-    return 100.0 * sum(phase.times.compute_ns[first:last]) / spent if last > first and spent > 0 else 0.0
+    return 100.0 * sums_of(phase, window).window_compute_ns / spent if last > first and spent > 0 else 0.0
 
 
 def throughput(phase: Phase, window: Window) -> float:
@@ -163,12 +169,13 @@ class Shares:
         return "storage-bound" if self.io_s >= self.decode_s + self.shuffle_s else "client-bound"
 
 
-def shares(ranks: Sequence[RankRecord]) -> Shares:
+def shares(ranks: Sequence[RankRecord], window: Window = Window()) -> Shares:
     """Return where the time of a run went."""
     phases = [phase for rank in ranks for phase in rank.phases]
-    compute = sum(sum(phase.times.compute_ns) for phase in phases) / 1e9
-    wait = sum(sum(phase.times.load_ns) for phase in phases) / 1e9
-    barrier = sum(sum(phase.times.barrier_ns) for phase in phases) / 1e9
+    sums = [sums_of(phase, window) for phase in phases]
+    compute = sum(one.compute_ns for one in sums) / 1e9
+    wait = sum(one.load_ns for one in sums) / 1e9
+    barrier = sum(one.barrier_ns for one in sums) / 1e9
     total = math.fsum(phase.seconds for phase in phases)
     return Shares(
         compute_s=compute,

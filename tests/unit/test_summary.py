@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.common.enumerations import DatasetType
-from dlio_benchmark.metrics.events import Phase, RankRecord, StepTimes, Tally
+from dlio_benchmark.metrics.events import Phase, RankRecord, StepSums, StepTimes, Tally
 from dlio_benchmark.metrics.summary import (
     MIB,
     Window,
     au_percent,
+    condensed,
     problems,
     shares,
     split_metrics,
@@ -69,6 +71,40 @@ def test_au_is_the_share_of_computing_in_the_window(steps: list[tuple[int, int, 
     got = au_percent(phase(steps), Window(start, end))
     computed = sum(compute for _, compute, _ in inside)
     assert got == pytest.approx(100 * computed / spent if inside and spent > 0 else 0.0)
+
+
+@given(
+    steps=st.lists(st.lists(STEP, max_size=9), min_size=1, max_size=3), start=st.integers(0, 9), end=st.integers(0, 9)
+)
+def test_ranks_tell_each_other_sums_that_give_the_same_metrics(
+    steps: list[list[tuple[int, int, int]]], start: int, end: int
+) -> None:
+    window = Window(start, end)
+    whole = record(*(phase(part, epoch=number, rest=7) for number, part in enumerate(steps)))
+    told = condensed(whole, window)
+
+    def numbers(rank: RankRecord) -> object:
+        split = split_metrics([rank], DatasetType.TRAIN, window, record_bytes=1, target=0.5)
+        return split, problems([rank], decoded=True), shares([rank], window)
+
+    assert numbers(told) == numbers(whole)
+    assert all(isinstance(one.times, StepSums) for one in told.phases)
+
+
+def test_sums_are_not_mistaken_for_those_of_another_window() -> None:
+    told = condensed(record(phase([(1, 2, 3)] * 5)), Window(1, 0)).phases[0]
+    with pytest.raises(ValueError, match=r"window \(1, 5\), not of \(0, 5\)"):
+        au_percent(told, Window(0, 0))
+    with pytest.raises(ValueError, match="stay with their rank"):
+        assert told.step_times
+
+
+def test_a_told_record_has_the_same_size_for_any_number_of_steps() -> None:
+    sizes = {
+        len(ForkingPickler.dumps(condensed(record(phase([(10**6, 10**6, 10**3)] * many)), Window()))) // 64
+        for many in (10, 10_000)
+    }
+    assert len(sizes) == 1
 
 
 def test_a_job_takes_the_mean_of_au_and_the_sum_of_throughput_over_ranks() -> None:

@@ -55,8 +55,8 @@ def test_waiting_and_computing_are_timed_apart(steps: int, wait_ms: int, work_ms
     plan = EpochPlan(np.array([steps * 2]), 2)
     loader = SlowLoader(clock, wait_ms * 10**6, steps)
     done = run_pass(todo(plan), loader, compute(clock, work_ms / 1e3), clock=clock, comm=Solo())
-    assert list(done.times.load_ns) == [wait_ms * 10**6] * steps
-    assert list(done.times.compute_ns) == [work_ms * 10**6] * steps
+    assert list(done.step_times.load_ns) == [wait_ms * 10**6] * steps
+    assert list(done.step_times.compute_ns) == [work_ms * 10**6] * steps
     assert done.end_ns - done.start_ns == steps * (wait_ms + work_ms) * 10**6
     assert done.tally.rows == 2 * steps
     if steps > 1 and work_ms:
