@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 Rows = list[dict[str, Any]]
@@ -86,6 +87,14 @@ def rows_by_polars(path: Path) -> Rows:
     import polars  # noqa: PLC0415 - part of the extra test
 
     found: Rows = polars.read_parquet(path, hive_partitioning=False).to_dicts()
+    return found
+
+
+def plain(array: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return the values of an array as plain Python; those of nanoseconds as whole numbers, which lose nothing."""
+    kind = array.type
+    timed = pa.types.is_timestamp(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind)
+    found: list[Any] = (array.cast(pa.int64()) if timed and kind.unit == "ns" else array).to_pylist()
     return found
 
 
