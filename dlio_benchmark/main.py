@@ -197,7 +197,8 @@ def _print_job(arguments: Arguments, composed: Composed, comm: Comm) -> int:
 
 def output_folder(workload: Mapping[str, Any], environ: Mapping[str, str], run_dir: str) -> str:
     """Return where results go: output.folder, then DLIO_OUTPUT_FOLDER, then Hydra's run folder."""
-    named = (workload.get("output") or {}).get("folder")
+    output = workload.get("output")
+    named = output.get("folder") if isinstance(output, Mapping) else None
     return os.path.abspath(str(named or environ.get("DLIO_OUTPUT_FOLDER") or run_dir))
 
 

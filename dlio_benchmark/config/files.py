@@ -13,21 +13,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
+from hydra import compose
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dlio_benchmark.config.redact import Redactor
-from dlio_benchmark.errors import CannotCreateError, ConfigError, Issue
+from dlio_benchmark.errors import CannotCreateError, ConfigError, Issue, shown
 
 CONFIG_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
 MOST_BYTES = 2**20
 MOST_DEPTH = 50
 MOST_NODES = 100_000
 MOST_FILES = 2_000
+# Hydra imports the packages that a search path names.
+SEARCH = "searchpath"
+_NO_SEARCH = "a search path of Hydra's is not taken; name a folder with --config-dir"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +74,29 @@ def compose_workload(overrides: Sequence[str], config_dir: str | None = None) ->
         ConfigError: if a file or an override cannot be understood, or is beyond the limits.
     """
     _check_inputs(overrides, config_dir)
-    first = os.path.abspath(config_dir) if config_dir else CONFIG_FOLDER
-    if not os.path.isdir(first):
+    if config_dir is not None and not os.path.isdir(config_dir):
         raise ConfigError([Issue("--config-dir", f"no such folder: {config_dir}")])
-    ours = [] if first == CONFIG_FOLDER else [f"hydra.searchpath=[file://{CONFIG_FOLDER}]"]
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(first, version_base="1.3"):
-            whole = compose("config", [*overrides, *ours], return_hydra_config=True)
-            HydraConfig.instance().set_config(whole)
-            return _composed(whole, overrides)
+        setbase("1.3")
+        Hydra.create_main_hydra2("dlio_benchmark", _search_path(config_dir))
+        whole = compose("config", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(whole)
+        return _composed(whole, overrides)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError([Issue("configuration", _told(error))]) from error
     finally:
         GlobalHydra.instance().clear()
+
+
+def _search_path(config_dir: str | None) -> ConfigSearchPath:
+    """Return where configurations are looked for: the user's folder, then ours.
+
+    Hydra's public ways in know one folder, in which the primary configuration must be.
+    """
+    path = create_config_search_path(None if config_dir is None else os.path.abspath(config_dir))
+    path.prepend("dlio_benchmark", f"file://{CONFIG_FOLDER}", "schema")
+    return path
 
 
 def _told(error: Exception) -> str:
@@ -112,11 +128,17 @@ def _composed(whole: DictConfig, overrides: Sequence[str]) -> Composed:
     return Composed(
         workload={str(name): value for name, value in workload.items()},
         run_dir=str(hydra.run.dir),
-        subfolder=None if hydra.output_subdir is None else str(hydra.output_subdir),
+        subfolder=_inside(hydra.output_subdir),
         typed=frozenset(_typed(overrides)),
         record=record,
         printed=printed,
     )
+
+
+def _inside(subfolder: str | None) -> str | None:
+    if subfolder is not None and (os.path.isabs(str(subfolder)) or ".." in str(subfolder).split("/")):
+        raise ConfigError([Issue("hydra.output_subdir", f"must be below the output folder, got {shown(subfolder)}")])
+    return None if subfolder is None else str(subfolder)
 
 
 def _text(tree: Any) -> str:
@@ -155,6 +177,8 @@ def _check_inputs(overrides: Sequence[str], config_dir: str | None) -> None:
             raise ConfigError([Issue(text[:60], f"an override is at most {MOST_BYTES} bytes long")])
         if _depth(text) > MOST_DEPTH:
             raise ConfigError([Issue(text[:60], f"nested deeper than {MOST_DEPTH}")])
+        if text.lstrip("+~").startswith(f"hydra.{SEARCH}"):
+            raise ConfigError([Issue(text[:60], _NO_SEARCH)])
     if config_dir is None:
         return
     for path in _yaml_files(config_dir):
@@ -203,6 +227,8 @@ def _check_events(path: str, events: Iterator[yaml.Event]) -> None:
             total += sizes.get(event.anchor or "", MOST_NODES)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
+            if event.value in (SEARCH, f"hydra.{SEARCH}"):
+                raise ConfigError([Issue(path, _NO_SEARCH)])
             if event.anchor:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionStartEvent):

@@ -34,11 +34,11 @@ class LocalStorage:
 
     def open_output(self, path: str) -> LocalOutput:
         """Open a file for writing; its name appears when the context ends without an error."""
-        return LocalOutput(self.locate(path), self.calls)
+        return LocalOutput(self._below(path), self.calls)
 
     def open_growing(self, path: str) -> GrowingFile:
         """Open a file that grows by records; it has its name from the start."""
-        return GrowingFile(self.locate(path), self.calls)
+        return GrowingFile(self._below(path), self.calls)
 
     def list(self, folder: str) -> Iterator[str]:
         """Yield the paths of all files below ``folder``; nothing if it does not exist."""
@@ -85,6 +85,13 @@ class LocalStorage:
         with reading(self.root, "look for free space"):
             return self.calls.free_bytes(self.root)
 
+    def _below(self, path: str) -> str:
+        full = self.locate(path)
+        if full == self.root:
+            msg = f"{path!r}: a file cannot stand in the place of the storage root {self.root}"
+            raise StorageError(msg)
+        return full
+
     def locate(self, path: str) -> str:
         """Return the absolute path of ``path``.
 
@@ -92,8 +99,8 @@ class LocalStorage:
             StorageError: if it would leave the root.
         """
         parts = PurePosixPath(path).parts
-        if os.path.isabs(path) or ".." in parts or "\0" in path:
-            msg = f"{path!r}: the path would leave the storage root {self.root}"
+        if os.path.isabs(path) or ".." in parts or "\0" in path or not _is_encodable(path):
+            msg = f"{path!r}: the path would leave the storage root {self.root}, or is none"
             raise StorageError(msg)
         full = os.path.join(self.root, *parts)
         with reading(full, "follow links"):
@@ -143,6 +150,14 @@ class LocalInput:
         if fd >= 0:
             with reading(self.path, "close"):
                 release(self._calls, fd)
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _walk_failed(error: OSError) -> None:
