@@ -5,6 +5,8 @@ A check counts as evidence for a claim only after it has been seen to reject tho
 
 from __future__ import annotations
 
+from verification.saboteurs.configs import LOADS, RUNS
 from verification.saboteurs.readers import READERS
+from verification.saboteurs.writers import WRITERS
 
-__all__ = ["READERS"]
+__all__ = ["LOADS", "READERS", "RUNS", "WRITERS"]
