@@ -13,12 +13,16 @@ def installed() -> bool:
     return any(point.name == ENTRY_POINT for point in entry_points(group="pytest11"))
 
 
+def automatic() -> bool:
+    """Return whether pytest loads the plugin by itself."""
+    return installed() and not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
 def for_conftest() -> list[str]:
     """Return the plugins that a root conftest must name: none if pytest has loaded it already."""
-    automatic = installed() and not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    return [] if automatic else [MODULE]
+    return [] if automatic() else [MODULE]
 
 
 def for_command_line() -> list[str]:
     """Return the options that load the plugin in any suite, with or without a conftest."""
-    return ["-p", ENTRY_POINT if installed() else MODULE]
+    return ["-p", ENTRY_POINT if automatic() else MODULE]

@@ -2,56 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from broken_suites import CaseRun, run_case
 
 from verification.model import Status
 
-if TYPE_CHECKING:
-    from conftest import RunCase
 
-
-def test_an_honest_suite_verifies_its_claim(run_case: RunCase) -> None:
-    run = run_case("case_claims.py")
-    assert run.code == 0, run.output
-    assert run.verdict().status is Status.VERIFIED, run.verdict().reasons
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> CaseRun:
+    """Return one run of tests that show their claims well and badly."""
+    return run_case(tmp_path_factory.mktemp("claims"), "case_claims.py", "-n", "1")
 
 
 @pytest.mark.parametrize(
-    ("mode", "code", "status", "reason"),
+    ("claim", "status", "reason"),
     [
-        ("skipped", 0, Status.NOT_RUN, "skipped: Skipped: not today"),
-        ("emptied", 1, Status.VACUOUS, "held nothing"),
-        ("wrong", 1, Status.FAILED, "size = 9 B broke its bound"),
-        ("thin", 0, Status.THIN, "kind=b: 0 case(s), 1 wanted"),
-        ("blind", 1, Status.VACUOUS, "saboteur wrong-on-rank-1 survived"),
+        ("sample-1", Status.VERIFIED, ""),
+        ("sample-2", Status.NOT_RUN, "skipped: Skipped: not today"),
+        ("sample-3", Status.VACUOUS, "held nothing"),
+        ("sample-4", Status.FAILED, "size = 9 B broke its bound"),
+        ("sample-5", Status.THIN, "kind=a: 0 case(s), 1 wanted"),
+        ("sample-6", Status.VACUOUS, "saboteur wrong-on-rank-1 survived"),
+        ("sample-7", Status.FAILED, "size = 9 B, claimed: 4 to 6"),
     ],
 )
-def test_a_test_that_shows_nothing_is_seen(
-    run_case: RunCase, mode: str, code: int, status: Status, reason: str
-) -> None:
-    run = run_case("case_claims.py", environment={"CASE_MODE": mode})
-    assert run.code == code, run.output
-    verdict = run.verdict()
+def test_a_claim_is_what_its_test_shows(shown: CaseRun, claim: str, status: Status, reason: str) -> None:
+    verdict = shown.verdict(claim)
     assert verdict.status is status, verdict.reasons
-    assert any(reason in text for text in verdict.reasons), verdict.reasons
+    assert reason in "\n".join(verdict.reasons)
 
 
-@pytest.mark.parametrize("options", [("-k", "not shows"), ("--deselect", "case_claims.py::test_shows_the_claim")])
-def test_a_deselected_test_leaves_its_claim_not_run(run_case: RunCase, options: tuple[str, ...]) -> None:
-    run = run_case("case_claims.py", *options)
-    assert run.verdict().status is Status.NOT_RUN, run.verdict().reasons
+def test_a_worker_of_xdist_leaves_a_complete_journal(shown: CaseRun) -> None:
+    assert shown.collected.complete, shown.collected.gaps
+    assert shown.code == 1
+    assert "3 failed, 4 passed, 1 skipped" in shown.output
 
 
-def test_a_mark_without_a_claim_ends_the_collection(run_case: RunCase) -> None:
-    run = run_case("case_unknown.py")
+def test_a_deselected_test_leaves_its_claim_not_run(tmp_path: Path) -> None:
+    run = run_case(tmp_path, "case_claims.py", "-k", "not honest", "--deselect", "case_claims.py::test_thin")
+    assert [run.verdict(claim).status for claim in ("sample-1", "sample-5")] == [Status.NOT_RUN] * 2
+    assert "deselected" in run.verdict("sample-1").reasons[0]
+
+
+def test_a_mark_without_a_claim_ends_the_collection(tmp_path: Path) -> None:
+    run = run_case(tmp_path, "case_unknown.py")
     assert run.code == 4
-    assert "no claim has the id 'sample-9'; did you mean 'sample-1'?" in run.output
-
-
-def test_workers_of_xdist_leave_one_complete_journal(run_case: RunCase) -> None:
-    run = run_case("case_claims.py", "-n", "1")
-    assert run.code == 0, run.output
-    assert run.collected.complete
-    assert run.verdict().status is Status.VERIFIED, run.verdict().reasons
+    assert "no claim has the id 'sample-99'; did you mean 'sample-" in run.output

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from broken_suites import run_case
 
 from verification.model import Outcome
-from verification.mpi.launch import Launcher
-
-if TYPE_CHECKING:
-    from conftest import RunCase
+from verification.mpi import launch
 
 BROKEN = {
     "test_one_rank_asserts": Outcome.FAILED,
@@ -24,9 +22,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("entrance", ["pytest launches the ranks", "the ranks are launched"])
-def test_a_broken_test_fails_alone_and_names_its_rank(run_case: RunCase, launcher: Launcher, entrance: str) -> None:
-    under = () if entrance == "pytest launches the ranks" else tuple(launcher.command(2))
-    run = run_case("case_collectives.py", under=under)
+def test_a_broken_test_fails_alone_and_names_its_rank(tmp_path: Path, entrance: str) -> None:
+    under = () if entrance == "pytest launches the ranks" else tuple(launch.find().command(2))
+    run = run_case(tmp_path, "case_collectives.py", under=under)
     outcomes = {name: check.outcome for name, check in run.checks.items()}
     assert outcomes == {name: BROKEN.get(name, Outcome.PASSED) for name in outcomes}, run.output
     assert run.code == 1
@@ -39,8 +37,8 @@ def test_a_broken_test_fails_alone_and_names_its_rank(run_case: RunCase, launche
     assert run.output.count("short test summary info") == 1
 
 
-def test_lost_ranks_are_named_and_the_other_tests_still_run(run_case: RunCase, launcher: Launcher) -> None:
-    run = run_case("case_losses.py")
+def test_lost_ranks_are_named_and_the_other_tests_still_run(tmp_path: Path) -> None:
+    run = run_case(tmp_path, "case_losses.py")
     assert {name: check.outcome for name, check in run.checks.items()} == {
         "test_healthy_before": Outcome.PASSED,
         "test_rank_1_is_killed": Outcome.CRASHED,
@@ -62,8 +60,8 @@ def test_lost_ranks_are_named_and_the_other_tests_still_run(run_case: RunCase, l
     assert run.seconds < lost * (limit_s + allowance_s)
 
 
-def test_a_bug_that_only_rank_1_sees_shrinks_to_its_minimum(run_case: RunCase, launcher: Launcher) -> None:
-    run = run_case("case_properties.py")
+def test_a_bug_that_only_rank_1_sees_shrinks_to_its_minimum(tmp_path: Path) -> None:
+    run = run_case(tmp_path, "case_properties.py")
     bad = {name for name, check in run.checks.items() if check.outcome is not Outcome.PASSED}
     assert bad == {"test_only_rank_1_fails_before_a_collective", "test_two_bugs_on_two_ranks"}, run.output
     assert "n=17," in run.checks["test_only_rank_1_fails_before_a_collective"].detail
@@ -71,24 +69,24 @@ def test_a_bug_that_only_rank_1_sees_shrinks_to_its_minimum(run_case: RunCase, l
     assert all(text in both for text in ("n=501,", "n=0,", "bug on rank 1", "bug on rank 0"))
 
 
-def test_serial_tests_run_once_under_a_launcher(run_case: RunCase, launcher: Launcher, tmp_path) -> None:
-    run = run_case("case_claims.py", under=tuple(launcher.command(2)))
+def test_serial_tests_run_once_under_a_launcher(tmp_path: Path) -> None:
+    run = run_case(tmp_path, "case_claims.py", "-k", "honest or once", under=tuple(launch.find().command(2)))
     assert run.code == 0, run.output
     assert (tmp_path / "count").read_text() == "x"
 
 
-def test_a_launcher_of_another_library_is_refused(run_case: RunCase) -> None:
-    run = run_case("case_claims.py", environment={"PMI_SIZE": "2"})
+def test_a_launcher_of_another_library_is_refused(tmp_path: Path) -> None:
+    run = run_case(tmp_path, "case_claims.py", environment={"PMI_SIZE": "2"})
     assert run.code == 4
     assert "do not belong together" in run.output
 
 
-def test_without_a_launcher_the_tests_are_not_run_and_say_so(run_case: RunCase, tmp_path) -> None:
-    left_out = run_case("case_collectives.py", "--no-mpi")
+def test_without_a_launcher_the_tests_are_not_run_and_say_so(tmp_path: Path) -> None:
+    left_out = run_case(tmp_path, "case_collectives.py", "--no-mpi")
     assert left_out.verdict().status.value == "NOT RUN"
     assert "--no-mpi" in left_out.verdict().reasons[0]
     assert left_out.code == 0
-    alone = run_case("case_collectives.py", environment={"PATH": str(tmp_path)}, alone=True)
+    alone = run_case(tmp_path, "case_collectives.py", environment={"PATH": str(tmp_path)}, alone=True)
     assert alone.code == 1
     assert "NOT RUN: no mpiexec" in alone.output
     assert alone.verdict().status.value == "NOT RUN"

@@ -1,30 +1,52 @@
-"""Tests that show claims well, and in every way that shows nothing."""
+"""Tests that show a claim well, and in every way that shows nothing."""
 
 import os
 
 import pytest
 
 
-def mode():
-    return os.environ.get("CASE_MODE", "honest")
-
-
 @pytest.mark.claim("sample-1")
-def test_shows_the_claim(evidence):
-    if mode() == "skipped":
-        pytest.skip("not today")
-    if mode() == "emptied":
-        return
-    evidence.hold(9 if mode() == "wrong" else 5, what="size", at_least=4, at_most=6, unit="B")
-    for kind in ("a",) if mode() == "thin" else ("a", "b"):
-        evidence.cover("kind", kind)
-
-
-@pytest.mark.claim("sample-1")
-def test_catches_the_saboteur(evidence):
-    evidence.equal(1, 1, what="one")
+def test_honest(evidence):
+    evidence.hold(5, what="size", at_least=4, at_most=6, unit="B")
+    evidence.cover("kind", "a")
     with evidence.saboteur("wrong-on-rank-1"):
-        assert mode() == "blind", "caught"
+        raise AssertionError("caught")
+
+
+@pytest.mark.claim("sample-2")
+def test_skipped():
+    pytest.skip("not today")
+
+
+@pytest.mark.claim("sample-3")
+def test_emptied(evidence):
+    pass
+
+
+@pytest.mark.claim("sample-4")
+def test_wrong(evidence):
+    evidence.hold(9, what="size", at_least=4, at_most=6, unit="B")
+
+
+@pytest.mark.claim("sample-5")
+def test_thin(evidence):
+    evidence.hold(5, what="size", at_least=4, at_most=6, unit="B")
+    with evidence.saboteur("wrong-on-rank-1"):
+        raise AssertionError("caught")
+
+
+@pytest.mark.claim("sample-6")
+def test_blind(evidence):
+    evidence.hold(5, what="size", at_least=4, at_most=6, unit="B")
+    with evidence.saboteur("wrong-on-rank-1"):
+        pass
+
+
+@pytest.mark.claim("sample-7")
+def test_loose(evidence):
+    evidence.hold(9, what="size", at_most=100, unit="B")
+    with evidence.saboteur("wrong-on-rank-1"):
+        raise AssertionError("caught")
 
 
 def test_runs_once():

@@ -69,7 +69,8 @@ def test_parts_of_the_world(comm, shared_tmp_path):
 
 @pytest.mark.claim("sample-1")
 def test_a_saboteur_on_one_rank_is_caught_there(comm, evidence):
-    evidence.equal(comm.allreduce(1), comm.size, what="ranks")
+    evidence.hold(comm.allreduce(1) + 2, what="size", at_least=4, at_most=6, unit="B")
+    evidence.cover("kind", "a")
     with evidence.saboteur("wrong-on-rank-1") as trial:
         if trial.rank == 1:
             raise AssertionError("wrong here")
