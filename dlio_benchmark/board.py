@@ -7,24 +7,48 @@ a run is stuck when no rank at all has moved for the deadline, so a slow rank th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
+import re
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 
 from dlio_benchmark.errors import StalledError, listed
 
 MARK = "DLIO_BENCHMARK_LAUNCH"
 BOARD = "DLIO_BENCHMARK_BOARD"
+_SEGMENT = re.compile(r"/dev/shm/(mpich_shm_|sm_segment\.)[\w.-]+")  # noqa: S108 - not ours, only removed
 FROZEN_NS = 2_000_000_000
 _LONGEST_TABLE = 64
-_FIELDS = struct.Struct("<I B B q q q q 96s 96s 64s")
+_FIELDS = struct.Struct("<I B B q q q q 96s 96s 64s 64s")
 _SUM = struct.Struct("<I")
-ROW_BYTES = 320
+ROW_BYTES = 384
+
+
+def segments() -> list[str]:
+    """Return the paths of the MPI library's shared memory that this process maps."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return []
+    return sorted({path for line in lines if _SEGMENT.fullmatch(path := line.split(maxsplit=5)[-1])})
+
+
+def remove_segments(paths: Iterable[str]) -> None:
+    """Remove those of ``paths`` that are shared memory of an MPI library and still there.
+
+    The libraries leave it behind when a job is aborted or killed.
+    """
+    for path in paths:
+        if _SEGMENT.fullmatch(path):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 class State(IntEnum):
@@ -40,7 +64,7 @@ class Row:
     """What a rank posts; times are in nanoseconds of the monotonic clock of the host that reads them.
 
     ``moved_ns`` is when the rank last changed what it says, ``posted_ns`` when it last said it; ``code`` is what it
-    ends with once it has failed.
+    ends with once it has failed; ``segment`` is shared memory of the MPI library that goes with the job.
     """
 
     pid: int = 0
@@ -53,10 +77,11 @@ class Row:
     stage: str = ""
     waiting: str = ""
     host: str = ""
+    segment: str = ""
 
     def pack(self) -> bytes:
         """Return the row as `ROW_BYTES` bytes with a checksum, so that a torn row is not believed."""
-        texts = (text.encode(errors="replace") for text in (self.stage, self.waiting, self.host))
+        texts = (text.encode(errors="replace") for text in (self.stage, self.waiting, self.host, self.segment))
         numbers = (self.operations, self.done, self.moved_ns, self.posted_ns)
         body = _FIELDS.pack(self.pid, self.state, self.code, *numbers, *texts)
         return (_SUM.pack(zlib.crc32(body)) + body).ljust(ROW_BYTES, b"\0")
@@ -68,8 +93,8 @@ class Row:
         if _SUM.unpack_from(packed)[0] != zlib.crc32(body):
             return None
         pid, state, code, operations, done, moved_ns, posted_ns, *texts = _FIELDS.unpack(body)
-        stage, waiting, host = (text.rstrip(b"\0").decode(errors="replace") for text in texts)
-        return cls(pid, State(state), code, operations, done, moved_ns, posted_ns, stage, waiting, host)
+        words = (text.rstrip(b"\0").decode(errors="replace") for text in texts)
+        return cls(pid, State(state), code, operations, done, moved_ns, posted_ns, *words)
 
     def shifted(self, ns: int) -> Row:
         """Return the row with its times moved by ``ns``: to ages and back, to cross between clocks."""

@@ -24,7 +24,7 @@ import mpi4py
 mpi4py.rc.initialize = False
 from mpi4py import MPI  # noqa: E402 - is set up not to start MPI on import
 
-from dlio_benchmark.board import Board, Row, State  # noqa: E402
+from dlio_benchmark.board import Board, Row, State, remove_segments, segments  # noqa: E402
 from dlio_benchmark.comm import Launch, differing  # noqa: E402
 from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, StalledError  # noqa: E402
 from dlio_benchmark.guard import Guard, die_with_parent, end_after  # noqa: E402
@@ -209,7 +209,8 @@ class Mpi:
             time.sleep(0.02)
 
     def abort(self, code: int) -> None:
-        """End every process of the group with ``code``."""
+        """End every process of the group with ``code``, and leave no shared memory behind."""
+        remove_segments(segments())
         MPI.COMM_WORLD.Abort(code)
 
     def _left_open(self) -> None:

@@ -22,7 +22,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO
 
-from dlio_benchmark.board import BOARD, MARK, Board, Row, State, table
+from dlio_benchmark.board import BOARD, MARK, Board, Row, State, remove_segments, table
 from dlio_benchmark.errors import ConfigError, Exit, Issue, listed
 from dlio_benchmark.guard import FAILED_IN
 
@@ -150,6 +150,7 @@ def run(
         seconds = time.monotonic() - begun
         stdout, stderr = _text(out), _text(err)
         rows = board.rows()
+    remove_segments(row.segment for row in rows.values())
     last_words = _last_words(rows, n, stdout + stderr)
     code = _code(job.returncode, rows) or (int(Exit.STALLED) if timed_out else 0)
     return Finished(code, stdout, stderr + last_words, timed_out, left, seconds)

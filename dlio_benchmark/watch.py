@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dlio_benchmark.board import FROZEN_NS, Board, Row, State, Stuck, judged, missing_of, stalled, table
+from dlio_benchmark.board import FROZEN_NS, Board, Row, State, Stuck, judged, missing_of, segments, stalled, table
 from dlio_benchmark.errors import DlioError, Exit, PeerFailedError, RankLostError, StalledError, listed
 from dlio_benchmark.guard import Guard
 
@@ -56,6 +56,7 @@ class Watch:
         self._judged_ns = self._next_look_ns = self._ticked_ns = 0
         self._missing: tuple[int, ...] = ()
         self._stop, self._stopped = os.pipe()
+        self._segment = ""
         self._pids: dict[int, int] = {}
         self._thread = threading.Thread(target=self._live, name="dlio-watch", daemon=True)
 
@@ -63,6 +64,8 @@ class Watch:
         """Begin to post; from now on SIGUSR1 writes the stacks of this process to standard error."""
         faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2, all_threads=True)
         self._ticked_ns = time.monotonic_ns()
+        mapped = segments()
+        self._segment = mapped[self._guard.world.rank % len(mapped)] if mapped else ""
         self.post(State.RUNNING)
         self._guard.pulse.post = self.renew
         self._thread.start()
@@ -93,7 +96,9 @@ class Watch:
         if said != self._said:
             self._said, self._moved_ns = said, now_ns
         numbers = (pulse.operations, pulse.done, self._moved_ns, now_ns)
-        row = Row(os.getpid(), self._state, self._code, *numbers, pulse.stage, pulse.waiting, self._guard.host)
+        row = Row(
+            os.getpid(), self._state, self._code, *numbers, pulse.stage, pulse.waiting, self._guard.host, self._segment
+        )
         self._board.put(self._guard.world.rank, row)
 
     def _live(self) -> None:

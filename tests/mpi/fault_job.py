@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from dlio_benchmark.board import BOARD, MARK, Board
+from dlio_benchmark.board import BOARD, MARK, Board, segments
 from dlio_benchmark.comm import Comm, connect, launch_of
 from dlio_benchmark.errors import InterruptedRunError, StorageError
 from dlio_benchmark.guard import Guard, die_with_parent
@@ -169,12 +169,15 @@ def main() -> None:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--deadline", type=float, default=3.0)
     parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--segments", type=Path, help="where to write which shared memory of MPI is mapped")
     options = parser.parse_args()
     with Guard() as guard:
         launch = launch_of(os.environ)
         if options.fault == "early" and launch is not None and launch.rank == 1:
             raise StorageError("planted before the group came together")
         comm = joined(guard, options.deadline, apart=options.apart)
+        if options.segments is not None and comm.world.rank == 0:
+            options.segments.write_text("\n".join(segments()))
         try:
             work(comm, FAULTS[options.fault], options.stage)
         except InterruptedRunError:

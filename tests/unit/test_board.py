@@ -28,6 +28,7 @@ rows = st.builds(
     stage=short_text,
     waiting=short_text,
     host=short_text,
+    segment=short_text,
 )
 
 
@@ -53,12 +54,12 @@ def test_a_row_is_read_as_it_was_posted(row: Row) -> None:
 
 @given(text=st.text(max_size=400))
 def test_a_row_has_room_for_any_text(text: str) -> None:
-    packed = Row(pid=1, stage=text, waiting=text, host=text).pack()
+    packed = Row(pid=1, stage=text, waiting=text, host=text, segment=text).pack()
     assert len(packed) == ROW_BYTES
     assert Row.unpack(packed) is not None
 
 
-@given(row=rows, at=st.integers(0, 233), bit=st.integers(0, 7))
+@given(row=rows, at=st.integers(0, 297), bit=st.integers(0, 7))
 def test_a_torn_row_is_not_believed(row: Row, at: int, bit: int) -> None:
     packed = bytearray(row.pack())
     packed[at] ^= 1 << bit

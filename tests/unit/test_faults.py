@@ -104,6 +104,16 @@ def test_a_job_without_a_fault_completes_in_silence(python: str) -> None:
     assert (done.code, done.stdout, done.stderr, done.left) == (0, "complete\n", "", ())
 
 
+@pytest.mark.parametrize("fault", ["exception", "sigstop", "kill-9", "launcher-killed"])
+@pytest.mark.parametrize("python", interpreters(), ids=lambda value: Path(value).name)
+def test_a_fault_leaves_no_shared_memory(python: str, fault: str, tmp_path: Path) -> None:
+    list_of_paths = tmp_path / "segments"
+    assert_ended(job(python, fault, "train", "--segments", str(list_of_paths)))
+    paths = list_of_paths.read_text().split()
+    assert paths
+    assert [path for path in paths if Path(path).exists()] == []
+
+
 @pytest.mark.parametrize("fault", ["hang", "sigstop", "exception"])
 def test_ranks_of_other_hosts_are_known_by_what_they_send(fault: str) -> None:
     done = job(sys.executable, fault, "train", "--apart")

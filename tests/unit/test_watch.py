@@ -151,14 +151,18 @@ def test_a_verdict_that_nobody_takes_ends_the_group(board: Board, neighbour: sub
 
 def test_a_process_that_was_stopped_itself_begins_to_wait_anew(board: Board) -> None:
     guard = Listening()
-    board.put(1, posted(os.getpid(), age_ns=10 * FROZEN_NS))
     watch = Watch(board, guard, neighbours={}, deadline_s=1.0, stall_s=0)
+    watch.renew()
     now_ns = time.monotonic_ns()
-    watch._ticked_ns = now_ns - FROZEN_NS - 1
+    watch._moved_ns, watch._ticked_ns = now_ns - 10 * FROZEN_NS, now_ns - FROZEN_NS - 1
+    board.put(1, posted(os.getpid(), age_ns=10 * FROZEN_NS))
     watch._tick(now_ns)
+    watch._look(now_ns)
     assert guard.verdict is None
-    watch._tick(now_ns + 1)
-    assert guard.verdict is None
+    watch._moved_ns = now_ns - 10 * FROZEN_NS
+    watch.renew()
+    watch._look(now_ns)
+    assert isinstance(guard.verdict, StalledError)
 
 
 def test_a_stage_is_posted_at_once(board: Board) -> None:
