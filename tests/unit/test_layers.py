@@ -37,7 +37,7 @@ LAYERS = (
     + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_plan parquet.write_file")
     + _layer("engine.agree engine.generate"),
     _layer("engine"),
-    _layer("report mlpstorage job main"),
+    _layer("report mlpstorage job main postprocessor"),
 )
 PURE = 2
 NOT_IN_PURE = ("os", "pyarrow.parquet", "mpi4py", "torch")
@@ -51,6 +51,7 @@ LAZY = {
     ("dlio_benchmark.comm", "dlio_benchmark.comm_mpi"): "starts MPI, and only a launched process may do that",
     ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "PyTorch is an extra, and takes seconds",
     ("dlio_benchmark.main", "dlio_benchmark"): "help loads nothing, and a rank what its part of the work needs",
+    ("dlio_benchmark.postprocessor", "dlio_benchmark"): "a page and a verification load what they need, help nothing",
     ("dlio_benchmark.mlpstorage.cli", "dlio_benchmark.mlpstorage"): "each command loads what it needs, help nothing",
     ("verification.report.write", "jsonschema"): "comes with the extra for tests",
     ("verification.oracle", "duckdb"): "comes with the extra for tests",
