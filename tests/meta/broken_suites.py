@@ -62,6 +62,7 @@ def run_case(
         {
             "PYTHONPATH": os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")]),
             "PYTEST_ADDOPTS": "",
+            "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
             "CASE_COUNT": str(folder / "count"),
             **(launch.find().environment if under else {}),
             **(environment or {}),
