@@ -6,6 +6,7 @@ and aliases before anything composes it, and nothing in it is ever instantiated.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +84,7 @@ def compose_workload(overrides: Sequence[str], config_dir: str | None = None) ->
         whole = compose("config", list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(whole)
         return _composed(whole, overrides)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([Issue("configuration", _told(error))]) from error
     finally:
         GlobalHydra.instance().clear()
@@ -182,7 +183,8 @@ def _check_inputs(overrides: Sequence[str], config_dir: str | None) -> None:
     if config_dir is None:
         return
     for path in _yaml_files(config_dir):
-        _check_file(path)
+        with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # said by who composes with the file
+            _check_limits(path)
 
 
 def _depth(text: str) -> int:
@@ -208,13 +210,18 @@ def _yaml_files(config_dir: str) -> Iterator[str]:
 
 
 def _check_file(path: str) -> None:
+    """Refuse a file beyond the limits, or one that is no YAML."""
     try:
-        if os.path.getsize(path) > MOST_BYTES:
-            raise ConfigError([Issue(path, f"a configuration file is at most {MOST_BYTES} bytes long")])
-        with open(path, encoding="utf-8") as file:
-            _check_events(path, yaml.parse(file, Loader=yaml.SafeLoader))
+        _check_limits(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError([Issue(path, f"cannot be read as YAML: {error}")]) from error
+
+
+def _check_limits(path: str) -> None:
+    if os.path.getsize(path) > MOST_BYTES:
+        raise ConfigError([Issue(path, f"a configuration file is at most {MOST_BYTES} bytes long")])
+    with open(path, encoding="utf-8") as file:
+        _check_events(path, yaml.parse(file, Loader=yaml.SafeLoader))
 
 
 def _check_events(path: str, events: Iterator[yaml.Event]) -> None:
