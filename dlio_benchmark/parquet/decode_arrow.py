@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dlio_benchmark.batch import Values
@@ -63,11 +64,12 @@ class ArrowDecoder:
     """Decodes row groups of one file with pyarrow; several threads may do so at once.
 
     A pyarrow reader serves one thread at a time, so each thread takes an idle one, or opens one more from the
-    metadata that are known already.
+    metadata that are known already.  Columns in ``keep_dictionaries`` come as indices into a dictionary.
     """
 
-    def __init__(self, metadata: pq.FileMetaData, file_bytes: int) -> None:
+    def __init__(self, metadata: pq.FileMetaData, file_bytes: int, *, keep_dictionaries: Sequence[str] = ()) -> None:
         self._metadata, self._file_bytes = metadata, file_bytes
+        self._options = {"pre_buffer": False, "read_dictionary": list(keep_dictionaries)}
         self._idle: list[tuple[_Pieces, pq.ParquetFile]] = []
 
     def read(self, group: int, leaves: Sequence[int], chunks: Mapping[int, memoryview]) -> pa.Table:
@@ -85,7 +87,16 @@ class ArrowDecoder:
             return self._idle.pop()
         except IndexError:
             source = _Pieces(self._file_bytes)
-            return source, pq.ParquetFile(source, metadata=self._metadata, pre_buffer=False)
+            return source, pq.ParquetFile(source, metadata=self._metadata, **self._options)
+
+    def text_bytes(self, name: str, group: int, leaf: int, chunks: Mapping[int, memoryview]) -> int:
+        """Return to how many bytes the text or bytes of a column decode, without decoding repeated values."""
+        keeping = ArrowDecoder(self._metadata, self._file_bytes, keep_dictionaries=[name])
+        column = keeping.read(group, [leaf], chunks).column(0)
+        if not pa.types.is_dictionary(column.type):
+            return int(column.nbytes)
+        lengths = (pc.take(pc.binary_length(part.dictionary), part.indices) for part in column.chunks)
+        return sum(pc.sum(part).as_py() or 0 for part in lengths)
 
 
 def _in_one(column: pa.ChunkedArray) -> pa.Array:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,10 @@ from dlio_benchmark.batch import Values, as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.parquet.decode import Chunk, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder, octets_of, values_of
-from dlio_benchmark.parquet.decode_footer import Footer
-from dlio_benchmark.parquet.decode_headers import PageError
+from dlio_benchmark.parquet.decode_footer import Footer, is_plausible
+from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, PageError, PageHeader
 from dlio_benchmark.parquet.decode_memory import empty
-from dlio_benchmark.parquet.decode_plan import Plan
+from dlio_benchmark.parquet.decode_plan import Plan, Wanted
 
 _LARGE_BYTES = 64 << 10
 
@@ -67,7 +68,7 @@ class BlockDecoder:
                     values = chunk_values(body, chunk, leaf, headers) if leaf else None
                     if values is None:
                         check_sizes(chunk, headers)
-                        self._leave(number, place, body)
+                        self._leave(number, place, body, headers)
                         continue
             except PageError as error:
                 raise self._damage(number, chunk, error) from error.__cause__
@@ -96,28 +97,47 @@ class BlockDecoder:
         where = f"row group {self._groups[number]}, column {self._footer.name(chunk.leaf)!r}"
         return ParquetFileError(f"{where}, byte {chunk.start + error.at}: {error}")
 
-    def _leave(self, number: int, place: int, body: memoryview) -> None:
+    def _leave(self, number: int, place: int, body: memoryview, headers: Sequence[PageHeader]) -> None:
         """Leave a chunk to pyarrow: at once if it is the whole of a large column, else with others of its group."""
-        if len(self._plan.owners[place].leaves) == 1 and self._chunks[number][place].decoded_bytes >= _LARGE_BYTES:
+        chunk, column = self._chunks[number][place], self._plan.owners[place]
+        first = headers[0]
+        if column.octets and first.content.kind == DICTIONARY_PAGE:
+            most = chunk.values * first.decoded
+            if not is_plausible(most, chunk.stored_bytes):
+                self._check_text(number, column, chunk, body)
+        if len(column.leaves) == 1 and chunk.decoded_bytes >= _LARGE_BYTES:
             self._decode(number, {place: body})
         else:
             self._left[number][place] = body
+
+    def _check_text(self, number: int, column: Wanted, chunk: Chunk, body: memoryview) -> None:
+        """Raise ParquetFileError if a few large values are repeated so often that they would fill the memory."""
+        with self._naming(number, [column]):
+            text_bytes = self._arrow.text_bytes(column.name, self._groups[number], chunk.leaf, {chunk.start: body})
+            if not is_plausible(text_bytes, chunk.stored_bytes):
+                raise ParquetFileError(f"{chunk.stored_bytes} bytes cannot decode to {text_bytes}")
+
+    @contextmanager
+    def _naming(self, number: int, columns: Sequence[Wanted]) -> Iterator[None]:
+        """Turn what pyarrow raises into errors that name the row group and the columns."""
+        where = f"row group {self._groups[number]}, columns {', '.join(repr(column.name) for column in columns)}"
+        try:
+            yield
+        except SchemaMismatchError as error:
+            raise SchemaMismatchError(f"{where}: {error}") from error
+        except (pa.ArrowException, ParquetFileError, OSError, ValueError, KeyError, NotImplementedError) as error:
+            raise ParquetFileError(f"{where}: {error}") from error
 
     def _decode(self, number: int, bodies: Mapping[int, memoryview]) -> None:
         """Decode with pyarrow the columns of a row group that could not be viewed."""
         group, chunks = self._groups[number], self._chunks[number]
         columns = list(dict.fromkeys(self._plan.owners[place] for place in bodies))
-        where = f"row group {group}, columns {', '.join(repr(column.name) for column in columns)}"
-        try:
+        with self._naming(number, columns):
             leaves = sorted(chunks[place].leaf for place in bodies)
             table = self._arrow.read(group, leaves, {chunks[place].start: body for place, body in bodies.items()})
+            if table.num_rows != chunks[0].rows:
+                raise ParquetFileError(f"{table.num_rows} rows came out; the footer says {chunks[0].rows}")
             values = {column.name: values_of(table.column(column.name), column.kind) for column in columns}
-        except SchemaMismatchError as error:
-            raise SchemaMismatchError(f"{where}: {error}") from error
-        except (pa.ArrowException, OSError, ValueError, KeyError, NotImplementedError) as error:
-            raise ParquetFileError(f"{where}: {error}") from error
-        if table.num_rows != chunks[0].rows:
-            raise ParquetFileError(f"{where}: {table.num_rows} rows came out; the footer says {chunks[0].rows}")
         self.by_arrow += len(columns)
         for name, part in values.items():
             self._parts[name][number] = part

@@ -21,7 +21,7 @@ from dlio_benchmark.parquet.decode_headers import (
     bare_body,
     page_header,
 )
-from tests.unit.thrift_reader import ThriftReader
+from thrift_reader import ThriftReader
 
 I32, STRUCT, BINARY, I64, TRUE, FALSE, LIST, DOUBLE = 5, 12, 8, 6, 1, 2, 9, 7
 sizes = st.integers(0, 2**31 - 1)
