@@ -123,3 +123,4 @@ def batches_of(runs: Iterator[Run], batch: int) -> Iterator[Batch]:
         if start < stop:
             parts.append((block.copied(start, stop), 0, stop - start))
             wanted -= stop - start
+        del block

@@ -105,6 +105,7 @@ def _steps(
             raise InvalidResultError(msg)
         loaded = now()
         compute(batch)
+        del batch
         done = now()
         barrier()
         met = now()

@@ -158,6 +158,7 @@ class ParquetBlocks:
         """Release the file; calling it again does nothing."""
         self._file.close()
         self._layouts.clear()
+        self.shapes = ()  # they refer to this file, whose footer would else wait for the garbage collector
 
     def read(self, index: int) -> BlockRead:
         """Read and decode block ``index``; its rows are in file order.

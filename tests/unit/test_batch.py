@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -88,3 +89,23 @@ def test_a_batch_without_columns_still_knows_its_rows() -> None:
     batch = Batch(((Block(7), 2, 6),))
     assert len(batch) == 4
     assert batch.names == ()
+
+
+def test_a_block_that_the_batches_have_left_behind_is_free_before_the_next_one_is_asked_for() -> None:
+    alive: list[weakref.ref[np.ndarray[tuple[int], np.dtype[np.float64]]]] = []
+    seen: list[int] = []
+
+    def runs() -> Iterator[Run]:
+        for _ in range(5):
+            seen.append(sum(one() is not None for one in alive))
+            values = np.arange(10.0)
+            alive.append(weakref.ref(values))
+            run: Run = (Block(10, {"x": values}), 0, 10)
+            del values
+            yield run
+            del run
+
+    for batch in batches_of(runs(), 3):
+        assert len(batch) == 3
+        del batch
+    assert seen == [0] * 5
