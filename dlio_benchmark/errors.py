@@ -60,9 +60,15 @@ _SHORT.maxstring = _SHORT.maxother = 100
 
 
 class DlioError(Exception):
-    """Base of every error raised on purpose; ``code`` is the exit status it ends the command with."""
+    """Base of every error raised on purpose.
+
+    Attributes:
+        code: the exit status that it ends the command with.
+        agreed: whether every rank knows of it, so that all can end in step.
+    """
 
     code: Exit = Exit.INTERNAL
+    agreed: bool = False
 
 
 class UsageError(DlioError):
@@ -113,6 +119,8 @@ class InvalidResultError(DlioError):
 
 class PeerFailedError(DlioError):
     """Another rank failed; it reports its error itself, this rank only ends with the same code."""
+
+    agreed = True
 
     def __init__(self, rank: int, code: Exit, text: str) -> None:
         super().__init__(f"rank {rank} failed: {text}")

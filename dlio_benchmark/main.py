@@ -133,9 +133,12 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _job(arguments: Arguments, environ: Mapping[str, str], comm: Comm, guard: RecordingGuard) -> int:
+    """Do the work; ranks that agree on how it ended leave together, any other end is the guard's to tell."""
     try:
         code = _work(arguments, environ, comm, guard.recorder)
     except DlioError as error:
+        if not error.agreed and comm.world.size > 1:
+            raise
         code = _ended(error, guard)
     comm.close()
     return code
@@ -252,7 +255,10 @@ class DLIOBenchmark:
 
     def initialize(self) -> None:
         """Check the workload and make the output folder."""
+        from dlio_benchmark import session  # noqa: PLC0415
+
         settled = self.job.settle()
+        session.begin(settled.workload, self.comm)
         os.makedirs(self.output_folder, exist_ok=True)
         self.job.log.open(self.output_folder, settled.workload.output.log_file)
 

@@ -21,15 +21,22 @@ from dlio_benchmark.plan.epoch import EpochPlan, Piece, Visit
 from dlio_benchmark.reader.base import OpenFile
 
 _Opened = tuple[OpenFile, Tally]
-_Promise = tuple[Future[tuple[Run, Tally]], int, Tally | None]
+_Promise = tuple[Future[tuple[Run, Tally]], tuple[int, int], Tally | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may be in flight: decoded bytes, and blocks."""
+    """How much may be in flight.
 
-    bytes: int = 256 * 2**20
+    Attributes:
+        bytes: decoded bytes, a limit for all.
+        blocks: blocks; more are admitted while they hold fewer rows than ``rows``.
+        rows: rows that are read ahead however many blocks they stand in; a few steps' worth keeps small files busy.
+    """
+
+    bytes: int = 2**30
     blocks: int = 2
+    rows: int = 0
 
 
 class ThreadsLoader:
@@ -74,6 +81,7 @@ class _Feeder:
         self._promises: deque[_Promise] = deque()
         self._bytes = 0
         self._blocks = 0
+        self._rows = 0
         self._ended = False
         self._stopped = False
         self._error: BaseException | None = None
@@ -115,23 +123,26 @@ class _Feeder:
                 raise self._error
             return None
 
-    def _release(self, cost: int) -> None:
+    def _release(self, cost: tuple[int, int]) -> None:
         with self._changed:
-            self._bytes -= cost
+            self._bytes -= cost[0]
+            self._rows -= cost[1]
             self._blocks -= 1
             self._changed.notify_all()
 
-    def _admit(self, cost: int) -> bool:
-        """Wait until a block of ``cost`` bytes fits; False when the epoch was stopped."""
+    def _admit(self, cost: tuple[int, int]) -> bool:
+        """Wait until a block of ``cost`` (bytes, rows) fits; False when the epoch was stopped."""
         with self._changed:
-            while not self._stopped and self._blocks and not self._fits(cost):
+            while not self._stopped and self._blocks and not self._fits(cost[0]):
                 self._changed.wait()
-            self._bytes += cost
+            self._bytes += cost[0]
+            self._rows += cost[1]
             self._blocks += 1
             return not self._stopped
 
     def _fits(self, cost: int) -> bool:
-        return self._blocks < self._budget.blocks and self._bytes + cost <= self._budget.bytes
+        few = self._blocks < self._budget.blocks or self._rows < self._budget.rows
+        return few and self._bytes + cost <= self._budget.bytes
 
     def _feed(self, plan: EpochPlan, paths: Paths) -> None:
         try:
@@ -167,7 +178,7 @@ class _Feeder:
         left = _Countdown(len(pieces), file)
         for number, piece in enumerate(pieces):
             shape = file.shapes[piece.block]
-            cost = max(shape.decoded_bytes, shape.stored_bytes)
+            cost = (max(shape.decoded_bytes, shape.stored_bytes), piece.stop - piece.start)
             if not self._admit(cost):
                 left.drop(len(pieces) - number)
                 return False

@@ -21,6 +21,7 @@ def on_root(comm: Comm, what: str, action: Callable[[], T]) -> T:
     value, error = _tried(action) if comm.world.rank == 0 else (None, None)
     told: tuple[T | None, _Failure] = comm.share((value, _told(error)), what)
     if error is not None:
+        error.agreed = True
         raise error
     if told[1] is not None:
         raise PeerFailedError(0, Exit(told[1][0]), told[1][1])
@@ -40,6 +41,7 @@ def everywhere(comm: Comm, what: str, action: Callable[[], T]) -> list[T]:
         return [value for value, _ in told]  # type: ignore[misc]
     rank, (code, text) = failed[0]
     if error is not None and rank == comm.world.rank:
+        error.agreed = True
         raise error
     raise PeerFailedError(rank, Exit(code), text)
 

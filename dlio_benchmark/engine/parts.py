@@ -80,8 +80,9 @@ def _threads(wanted: Wanted) -> Loader:
     if wanted.threads == 0:
         return DirectLoader(wanted.source)
     reader = wanted.workload.reader
-    blocks = max(reader.prefetch_size, wanted.threads, 1)
-    return ThreadsLoader(wanted.source, wanted.threads, Budget(reader.prefetch_bytes, blocks))
+    blocks = max(2, wanted.threads)
+    ahead = reader.prefetch_size * reader.batch_size
+    return ThreadsLoader(wanted.source, wanted.threads, Budget(reader.prefetch_bytes, blocks, ahead))
 
 
 def _direct(wanted: Wanted) -> Loader:
