@@ -33,7 +33,7 @@ columns = st.lists(
 )
 sections = st.builds(
     lambda chosen, size, mode, split: {
-        "columns": [*chosen, {"name": "part_key", "dtype": "string"}],
+        "columns": [*chosen, {"name": "part_key", "dtype": "string"}, {"name": "always_read", "dtype": "int64"}],
         "row_group_size": size,
         "read_mode": mode,
         "partition_by": "part_key" if split else None,
