@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from dlio_benchmark.errors import ParquetFileError
 from dlio_benchmark.parquet.decode import Chunk
+from dlio_benchmark.parquet.decode_codecs import check_codecs
 
 TAIL_BYTES = 8
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
@@ -58,6 +59,7 @@ class Footer:
         if min(self.group_rows, default=0) < 0 or sum(self.group_rows) != rows:
             msg = f"the footer says {rows} rows, but its row groups have {sum(self.group_rows)}"
             raise ParquetFileError(msg)
+        check_codecs(footer[:-TAIL_BYTES], len(groups) * self.metadata.num_columns)
         self._end = file_bytes - len(footer)
 
     def chunks(self, group: int, leaves: tuple[int, ...]) -> list[Chunk]:
