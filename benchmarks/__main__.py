@@ -79,7 +79,8 @@ def _short(number: float) -> str:
 def run_line(line: Line, root: str, *, rounds: int, quick: bool) -> Result:
     """Measure a line: ours and the rivals in turn, starting with another one in each round."""
     contenders: list[Contender] = [line.ours, *line.rivals]
-    for data in {contender.data for contender in contenders if contender.function not in ("product", "command")}:
+    named = {contender.data for contender in contenders if contender.function not in ("product", "command")}
+    for data in {"tiny"} | named:
         datasets(quick=quick)[data].make(root)
     found: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     ratios: list[float] = []

@@ -16,10 +16,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from benchmarks.datasets import DataSet, write_table
+from benchmarks.datasets import BATCH, DataSet, write_table
 
 Pass = Callable[[], float]
-BATCH = 12_288
 
 
 def read_here(data: DataSet, root: str, *, loader: str | None = None, batch: int = BATCH, **reader: Any) -> Pass:

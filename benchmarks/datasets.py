@@ -23,6 +23,8 @@ from dlio_benchmark.schema import field as arrow_field
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.synth import Series, to_arrow
 
+BATCH = 12_288
+
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
@@ -135,6 +137,7 @@ def datasets(*, quick: bool) -> Mapping[str, DataSet]:
         DataSet("one-column", (Column("x", ColumnType.FLOAT32),), 4, 50_000, 10_000),
         DataSet("groups-8", DLRM, 1, 8 * 65_536, 65_536),
         DataSet("groups-64", DLRM, 1, (16 if quick else 64) * 65_536, 65_536),
+        DataSet("tiny", DLRM, 1, BATCH, BATCH),
         DataSet("record", _RECORD, 1, 1 if quick else 2, 1),
     ]
     return {one.name: one for one in sets}
