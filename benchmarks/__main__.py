@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.contenders import cleared
 from benchmarks.datasets import datasets
-from benchmarks.lines import Line, lines
+from benchmarks.lines import Line, lines, rate
 from benchmarks.measure import Contender, Sample, measured
 
 
@@ -41,6 +41,15 @@ class Result:
         return statistics.median(self.ratios)
 
     @property
+    def cpu_ratio(self) -> float | None:
+        """The same ratio by processor time, where it is one of speeds."""
+        if self.line.value is not rate or not self.line.rivals:
+            return None
+        ours, *rivals = self.samples.values()
+        best = [max(one.cpu_rate for one in each) for each in zip(*rivals, strict=True)]
+        return statistics.median(one.cpu_rate / other for one, other in zip(ours, best, strict=True))
+
+    @property
     def holds(self) -> bool:
         """Whether the gate is met."""
         return self.line.holds(self.median)
@@ -51,7 +60,8 @@ class Result:
         spread = f"{_short(min(self.ratios))}..{_short(max(self.ratios))}"
         gate = f"{bound} {line.gate:g} {line.unit}"
         verdict = "ok" if self.holds else "MISSED"
-        return f"{line.number:>4} {line.what:<60} {_short(self.median):>8} {spread:>16} {gate:>18} {verdict}"
+        cpu = "" if self.cpu_ratio is None else f"  by CPU {_short(self.cpu_ratio)}"
+        return f"{line.number:>4} {line.what:<60} {_short(self.median):>8} {spread:>16} {gate:>18} {verdict}{cpu}"
 
     def record(self) -> dict[str, Any]:
         """Return the line for the JSON file."""
@@ -60,6 +70,7 @@ class Result:
             "line": line.number,
             "what": line.what,
             "median": self.median,
+            "cpu_median": self.cpu_ratio,
             "ratios": list(self.ratios),
             "gate": line.gate,
             "at_least": line.least,
