@@ -62,6 +62,8 @@ def naming(where: str) -> Iterator[None]:
             raise
         kind = SchemaMismatchError if isinstance(error, SchemaMismatchError) else ParquetFileError
         raise kind(f"{where}: {error}") from error.__cause__
+    except UnicodeDecodeError as error:
+        raise ParquetFileError(f"{where}: the footer is damaged: a name in it is no text: {error}") from error
 
 
 def _portions(groups: Sequence[Sequence[Chunk]]) -> list[Portion]:
