@@ -47,7 +47,7 @@ class Result:
             return None
         ours, *rivals = self.samples.values()
         best = [max(one.cpu_rate for one in each) for each in zip(*rivals, strict=True)]
-        return statistics.median(one.cpu_rate / other for one, other in zip(ours, best, strict=True))
+        return float(statistics.median(one.cpu_rate / other for one, other in zip(ours, best, strict=True)))
 
     @property
     def holds(self) -> bool:
@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=0, help="rounds per line (5; with --quick 1)")
     parser.add_argument("--quick", action="store_true", help="smaller data and fewer lines, for a minute's check")
     parser.add_argument("--folder", help="where data sets are kept; by default a temporary folder")
-    parser.add_argument("--out", default=".", help="where ratios.json, ratios.svg and ratios.png go")
+    parser.add_argument("--out", default="output", help="where ratios.json, ratios.svg and ratios.png go")
     parser.add_argument("--gate", action="store_true", help="end with status 1 if a gate is missed")
     asked = parser.parse_args()
     root = os.path.abspath(asked.folder or tempfile.mkdtemp(prefix="ratios-"))
