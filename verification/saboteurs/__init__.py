@@ -5,8 +5,12 @@ A check counts as evidence for a claim only after it has been seen to reject tho
 
 from __future__ import annotations
 
+from verification.saboteurs.comms import COMMS
 from verification.saboteurs.configs import LOADS, RUNS
+from verification.saboteurs.loaders import LOADERS
 from verification.saboteurs.readers import READERS
+from verification.saboteurs.reports import REPORTS
+from verification.saboteurs.results import RESULTS
 from verification.saboteurs.writers import WRITERS
 
-__all__ = ["LOADS", "READERS", "RUNS", "WRITERS"]
+__all__ = ["COMMS", "LOADERS", "LOADS", "READERS", "REPORTS", "RESULTS", "RUNS", "WRITERS"]
