@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 from findings import Finding, files_below
@@ -106,8 +107,13 @@ def run(many: int, folder: str, seed: int) -> Finding:
             "++workload.dataset.seed=1",
         ],
     }
-    for name, argv in commands.items():
-        _search(name, argv, os.path.join(folder, name.replace(" ", "_")), secret, found)
+    searches = []
+    with ThreadPoolExecutor(2) as pool:
+        for name, argv in commands.items():
+            aside = os.path.join(folder, name.replace(" ", "_"))
+            searches.append(pool.submit(_search, name, argv, aside, secret, found))
+        for search in searches:
+            search.result()
     return found
 
 
