@@ -87,7 +87,10 @@ def test_the_markdown_has_the_form_of_the_first_verification() -> None:
     for line in ("phase: 11-comprehensive-parquet-support", "status: passed", "score: 1/1 must-haves verified"):
         assert line in head
     assert "gaps: []\nhuman_verification: []" in head
-    assert "| 1 | a \\| truth <b> | VERIFIED | bytes 7 B in [, 10]; 1 check(s); 1/1 saboteurs caught |" in text
+    assert (
+        "| 1 | a \\| truth <b> | VERIFIED | bytes 7 B (at most 10, margin 3); 1 check(s); 1/1 saboteurs caught |"
+        in text
+    )
 
 
 def test_a_gap_is_named_with_its_reason() -> None:
@@ -120,7 +123,29 @@ def test_the_page_is_self_contained_and_escapes_what_it_shows() -> None:
     for outside in ("http://", "https://", "<script", "url("):
         assert outside not in page
     assert page.index("Gaps found") < page.index("truth-1")
-    assert "<svg" in html(GREEN)
+
+
+def test_the_page_plots_what_was_measured() -> None:
+    growth = replace(FIGURE, what="growth of the peak from 8 to 64 row groups", value=0.5, unit="row groups")
+    peak = replace(FIGURE, what="peak with 64 row groups", value=2.5, at_most=16, unit="row groups")
+    check = replace(CHECK, evidence=(*CHECK.evidence, FIGURE, growth, peak))
+    page = html(build(KNOWN, collected(check), NOW, replace(ORIGIN, previous=RED)))
+    assert "truth-1: bytes: 7 B at most 10, held 2 times" in page
+    for title in (
+        "Bytes read against bytes needed",
+        "Peak memory",
+        "Saboteurs caught",
+        "What each rank did",
+        "last runs",
+    ):
+        assert title in page
+    assert "rank 0 of 1: 1 s in 1 tests" in page
+
+
+def test_claims_that_lack_the_same_stand_together() -> None:
+    other = Claim("truth-2", "another", Kind.TRUTH, Level.MUST, Method.BYTES, saboteurs=("wrong",))
+    page = html(build(Catalogue({"truth-1": CLAIM, "truth-2": other}, {}), collected(), NOW, ORIGIN))
+    assert '<a href="#truth-1">truth-1</a>, <a href="#truth-2">truth-2</a>: no test is bound to this claim' in page
 
 
 def test_a_second_run_is_compared_with_the_first() -> None:

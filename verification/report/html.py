@@ -10,10 +10,11 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from verification.report.markdown import figure
-from verification.report.plots import bounds_plot, history_plot, kill_plot, timeline_plot
+from verification.report.markdown import allowed, evidence_cell, value
+from verification.report.plots import bounds_plot, history_plot, kill_plot, memory_plot, timeline_plot
 
 Row = Mapping[str, Any]
+LONGEST_REASON = 300
 KINDS = (
     ("truth", "Truths"),
     ("end-to-end", "End to end"),
@@ -69,14 +70,18 @@ def _head(result: Row) -> str:
 
 
 def _gaps(result: Row) -> str:
-    rows = [row for row in result["claims"] if row["status"] != "VERIFIED"]
+    """Return what is not VERIFIED, with claims that lack the same thing in one line."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in result["claims"]:
+        if row["status"] != "VERIFIED":
+            reason = (row["reasons"] or [row["text"]])[0][:LONGEST_REASON]
+            link = f'<a href="#{escape(row["id"])}">{escape(row["id"])}</a>'
+            groups.setdefault((row["status"], reason), []).append(link)
     lines = [
-        f'<li><a href="#{escape(row["id"])}">{escape(row["id"])}</a> {_badge(row["status"])} '
-        f"{escape((row['reasons'] or [row['text']])[0][:300])}</li>"
-        for row in rows
+        f"<li>{_badge(status)} {', '.join(links)}: {escape(reason)}</li>" for (status, reason), links in groups.items()
     ]
     lines += [
-        f"<li><code>{escape(row['id'])}</code> {_badge(row['outcome'].upper())} a test without a claim</li>"
+        f"<li>{_badge(row['outcome'].upper())} <code>{escape(row['id'])}</code>: a test without a claim</li>"
         for row in result["unbound_failures"]
     ]
     return f'<section><h2>What is missing</h2><ul class="gaps">{"".join(lines)}</ul></section>' if lines else ""
@@ -90,12 +95,13 @@ def _plots(result: Row) -> str:
         for item in check["evidence"]
         if item["kind"] == "figure" and (item["at_least"] is not None or item["at_most"] is not None)
     ]
+    in_bytes = [(label, item) for label, item in figures if item["unit"] == "B"]
+    in_groups = [item for _, item in figures if item["unit"] == "row groups"]
     plots = [
-        bounds_plot("Bytes read against bytes needed", [pair for pair in figures if pair[1]["unit"] == "B"]),
-        bounds_plot("Memory in row groups", [pair for pair in figures if pair[1]["unit"] == "row groups"]),
+        bounds_plot("Bytes read against bytes needed", "band: from needed to allowed; mark: read", in_bytes),
+        f'<div class="curves">{memory_plot(in_groups)}{history_plot(result["history"])}</div>',
         kill_plot(result["kill_score"]),
         timeline_plot(result["timeline"]),
-        history_plot(result["history"]),
     ]
     return f'<section class="plots"><h2>Measured</h2>{"".join(plots)}</section>'
 
@@ -124,30 +130,30 @@ def _claim(row: Row) -> str:
     is_open = "" if row["status"] == "VERIFIED" else " open"
     return (
         f'<details id="{escape(row["id"])}"{is_open}><summary><code>{escape(row["id"])}</code> '
-        f"<span>{escape(row['text'])}</span> {_badge(row['status'])}</summary>"
-        f"{body}<p><b>repeat</b> <code>{escape(row['repeat'])}</code></p></details>"
+        f"<span>{escape(row['text'])}<small>{escape(evidence_cell(row)[:LONGEST_REASON])}</small></span> "
+        f"{_badge(row['status'])}</summary>"
+        f"<p><b>repeat</b> <code>{escape(row['repeat'])}</code></p>{body}</details>"
     )
 
 
 def _check(check: Row) -> str:
-    rows = "".join(
-        f'<tr class="{"" if item["held"] else "bad"}"><td>{escape(figure(item))}</td>'
-        f"<td>{_margin(item)}</td><td>{item['times']}</td><td>rank {item['rank']}</td></tr>"
-        for item in check["evidence"]
-        if item["kind"] == "figure"
-    )
-    head = "<tr><th>figure</th><th>margin</th><th>times held</th><th></th></tr>"
-    table = f'<div class="scroll"><table>{head}{rows}</table></div>' if rows else ""
+    figures = [item for item in check["evidence"] if item["kind"] == "figure"]
+    head = "<tr><th>figure</th><th>value</th><th>allowed</th><th>margin</th><th>held</th></tr>"
+    table = f'<div class="scroll"><table>{head}{"".join(map(_figure_row, figures))}</table></div>' if figures else ""
     detail = "" if check["outcome"] == "passed" or not check["detail"] else f"<pre>{escape(check['detail'])}</pre>"
+    ranks = f"{check['ranks']} ranks, " if check["ranks"] > 1 else ""
     return (
-        f'<div class="check"><p><code>{escape(check["id"])}</code> {_badge(check["outcome"].upper())} '
-        f"{check['ranks']} rank(s), {check['seconds']:.2f} s</p>{table}{detail}"
-        f"<p><code>{escape(check['repeat'])}</code></p></div>"
+        f'<div class="check"><p><code>{escape(check["repeat"])}</code> {_badge(check["outcome"].upper())} '
+        f"<small>{ranks}{check['seconds']:.2f} s</small></p>{table}{detail}</div>"
     )
 
 
-def _margin(item: Row) -> str:
-    return "" if item["margin"] is None else escape(f"{item['margin']:,} {item['unit']}")
+def _figure_row(item: Row) -> str:
+    times = f"{item['times']}×" + (f", rank {item['rank']}" if item["rank"] else "")  # noqa: RUF001 - a sign
+    margin = "" if item["margin"] is None else f"{item['margin']:,}"
+    cells = (item["what"], value(item), allowed(item) or item["note"], margin, times)
+    colour = "" if item["held"] else "bad"
+    return f'<tr class="{colour}">{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
 
 
 def _saboteurs(result: Row) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 LONGEST_CELL = 360
+FIGURES_SHOWN = 4
 
 
 def markdown(result: Row) -> str:
@@ -152,26 +153,34 @@ def evidence_cell(row: Row) -> str:
         return "rests on " + ", ".join(row["rests_on"])
     if row["status"] != "VERIFIED" and row["reasons"]:
         return str(row["reasons"][0])
-    figures = [figure(item) for check in row["checks"] for item in check["evidence"] if item["kind"] == "figure"]
+    items = [item for check in row["checks"] for item in check["evidence"] if item["kind"] == "figure"]
+    items.sort(key=lambda item: item["margin"] is None)  # what has a bound is the stronger evidence
     caught = sum(bool(item["caught_by"]) for item in row["saboteurs"])
     tail = f"{len(row['checks'])} check(s); {caught}/{len(row['saboteurs'])} saboteurs caught"
-    return "; ".join([*dict.fromkeys(figures[:4]), tail])
+    return "; ".join([*list(dict.fromkeys(map(figure, items)))[:FIGURES_SHOWN], tail])
 
 
 def figure(item: Row) -> str:
-    """Return one figure with its bounds, as in `bytes read 1,024 B in [1,000, 2,000]`."""
-    value = item["value"]
-    shown = f"{value:,}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-    bounds = (
-        ""
-        if item["at_least"] is None and item["at_most"] is None
-        else f" in [{_bound(item, 'at_least')}, {_bound(item, 'at_most')}]"
-    )
-    return f"{item['what']} {shown} {item['unit']}".rstrip() + bounds
+    """Return one figure with its bounds and margin, as in `bytes read 1,024 B (1,000 to 2,000, margin 24)`."""
+    text, bounds = f"{item['what']} {value(item)}", allowed(item)
+    if not bounds:
+        return text
+    return f"{text} ({bounds}, margin {item['margin']:,})" if item["margin"] else f"{text} ({bounds})"
 
 
-def _bound(item: Row, side: str) -> str:
-    return "" if item[side] is None else f"{item[side]:,}"
+def value(item: Row) -> str:
+    """Return the value of a figure with its unit."""
+    found = item["value"]
+    shown = f"{found:,}" if isinstance(found, (int, float)) and not isinstance(found, bool) else str(found)
+    return f"{shown} {item['unit']}".rstrip()
+
+
+def allowed(item: Row) -> str:
+    """Return the bounds of a figure in words; nothing if it has none."""
+    least, most = (None if item[side] is None else f"{item[side]:,}" for side in ("at_least", "at_most"))
+    if least is None or most is None:
+        return f"at most {most}" if most is not None else f"at least {least}" if least is not None else ""
+    return f"exactly {least}" if least == most else f"{least} to {most}"
 
 
 def _titled(title: str, body: str) -> str:
