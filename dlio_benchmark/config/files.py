@@ -231,7 +231,8 @@ def _check_events(path: str, events: Iterator[yaml.Event]) -> None:
     total = 0
     for event in events:
         if isinstance(event, yaml.AliasEvent):
-            total += sizes.get(event.anchor or "", MOST_NODES)
+            is_within_itself = any(anchor == event.anchor for anchor, _ in open_nodes)
+            total += MOST_NODES if is_within_itself else sizes.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
             if event.value in (SEARCH, f"hydra.{SEARCH}"):

@@ -20,6 +20,7 @@ from dlio_benchmark.parquet import write_plan
 CONTENT_VERSION = 1
 SPLIT_KEYS = {DatasetType.TRAIN: "dataset.num_files_train", DatasetType.VALID: "dataset.num_files_eval"}
 _COLUMNS = "dataset.parquet.columns"
+_LEVEL = "dataset.compression_level"
 _SAMPLE = tuple(
     f"dataset.{name}"
     for name in ("record_length_bytes", "record_length_bytes_stdev", "record_dims", "record_element_type")
@@ -63,7 +64,9 @@ def differences(found: Workload, wanted: Workload) -> list[Issue]:
     """Return what differs between the data that two workloads describe, by key; file counts are not compared."""
     evaluates = bool(wanted.dataset.num_files_eval)
     have, want = _effective(found, evaluates), _effective(wanted, evaluates)
-    settled = (_COLUMNS, *_SAMPLE) if _same_columns(found.dataset, wanted.dataset) else ()
+    settled = [_COLUMNS, *_SAMPLE] if _same_columns(found.dataset, wanted.dataset) else []
+    if found.dataset.compression is not wanted.dataset.compression:
+        settled.append(_LEVEL)  # levels of different codecs do not compare
     return [
         Issue(path, f"the data set has {_spelled(found, path)}, the configuration wants {_spelled(wanted, path)}")
         for path in [*have, *(path for path in want if path not in have)]
@@ -103,7 +106,7 @@ def _effective(workload: Workload, evaluates: bool) -> dict[str, Any]:
     if not evaluates:
         del shape["dataset.num_subfolders_eval"]
     if dataset.compression_level is None:
-        shape["dataset.compression_level"] = DEFAULT_LEVELS.get(dataset.compression)
+        shape[_LEVEL] = DEFAULT_LEVELS.get(dataset.compression)
     _only_what_counts(shape, dataset)
     return shape
 

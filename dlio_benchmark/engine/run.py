@@ -200,8 +200,8 @@ class _Training:
     def _pass(self, one: Scheduled, plan: EpochPlan) -> Phase:
         workload, files = self.settled.workload, self.files[one.split]
         train = one.split is DatasetType.TRAIN
-        self.told.planned(one, plan)
         self.comm.pulse.stage = f"epoch {one.epoch} {one.split}"
+        self.told.planned(one, plan)
         share = self._prepare(files)
         dice = np.random.default_rng([workload.train.seed, self.comm.world.rank, one.epoch, int(train)])
         duration = workload.train.computation_time if train else workload.evaluation.eval_time

@@ -10,7 +10,7 @@ from dlio_benchmark.errors import DataMissingError
 from dlio_benchmark.storage.base import Storage
 
 
-def write(storage: Storage, path: str, *chunks: bytes) -> None:
+def write(storage: Storage, path: str, *chunks: bytes | memoryview) -> None:
     """Write a file."""
     with storage.open_output(path) as out:
         for chunk in chunks:
