@@ -67,6 +67,8 @@ class BlockDecoder:
                     headers = pages(body, chunk, verify)
                     values = chunk_values(body, chunk, leaf, headers) if leaf else None
                     if values is None:
+                        if not headers:
+                            raise PageError(0, f"there are {chunk.rows} rows, but no page")
                         check_sizes(chunk, headers)
                         self._leave(number, place, body, headers)
                         continue
