@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from verification.evidence import Recorder
 
 Tree = Mapping[str, Any]
 FILES, ROWS, GROUP = 3, 40, 10
-COLUMNS = (
+COLUMNS: Sequence[Mapping[str, Any]] = (
     {"name": "a", "dtype": "float32", "size": 16},
     {"name": "flag", "dtype": "bool"},
     {"name": "b", "dtype": "float64"},
