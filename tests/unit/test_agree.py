@@ -49,12 +49,11 @@ def test_what_rank_0_cannot_do_ends_every_rank() -> None:
         except PeerFailedError as error:
             return str(error), error.code
         except DataMissingError as error:
-            assert error.agreed
-            return "own", error.code
+            return f"own, agreed: {error.agreed}", error.code
         return "", Exit.OK
 
     own, *others = Simulated.run(3, work)
-    assert own == ("own", Exit.DATA_MISSING)
+    assert own == ("own, agreed: True", Exit.DATA_MISSING)
     assert others == [("rank 0 failed: no manifest", Exit.DATA_MISSING)] * 2
 
 
