@@ -33,9 +33,12 @@ def check_codecs(footer: memoryview, chunks: int) -> None:
     if len(usual) == chunks and _USUAL_CODECS.issuperset(usual):
         return
     try:
-        unknown = sorted(set(_Walk(text).codecs()) - KNOWN_CODECS)
+        named = list(_Walk(text).codecs())
     except IndexError:
         raise ParquetFileError("the footer is damaged: its fields do not end") from None
+    if len(named) != chunks:
+        raise ParquetFileError(f"the footer is damaged: it names {len(named)} codecs for {chunks} column chunks")
+    unknown = sorted(set(named) - KNOWN_CODECS)
     if unknown:
         raise ParquetFileError(f"the footer is damaged: it names the codec {unknown[0]}, which does not exist")
 
