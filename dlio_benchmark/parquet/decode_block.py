@@ -102,9 +102,8 @@ class BlockDecoder:
     def _leave(self, number: int, place: int, body: memoryview, headers: Sequence[PageHeader]) -> None:
         """Leave a chunk to pyarrow: at once if it is the whole of a large column, else with others of its group."""
         chunk, column = self._chunks[number][place], self._plan.owners[place]
-        first = headers[0]
-        if column.octets and first.content.kind == DICTIONARY_PAGE:
-            most = chunk.values * first.decoded
+        if column.octets and headers and headers[0].content.kind == DICTIONARY_PAGE:
+            most = chunk.values * headers[0].decoded
             if not is_plausible(most, chunk.stored_bytes):
                 self._check_text(number, column, chunk, body)
         if len(column.leaves) == 1 and chunk.decoded_bytes >= _LARGE_BYTES:

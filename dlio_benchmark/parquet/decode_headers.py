@@ -211,9 +211,12 @@ def bare_body(body: memoryview, values: int, width: int) -> int | None:
         return None
     kind, decoded, stored, crc, inner = usual.groups()
     start, needed = usual.end(), values * width
-    if start + needed != len(body) or _size(stored) != needed or _size(decoded) != needed:
+    try:
+        if start + needed != len(body) or _size(stored) != needed or _size(decoded) != needed:
+            return None
+        content = _content(kind, crc is not None, inner)
+    except ValueError:
         return None
-    content = _content(kind, crc is not None, inner)
     return start if content[:3] == (DATA_PAGE, values, PLAIN) else None
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
+from thrift_reader import ThriftReader
 
 from dlio_benchmark.parquet.decode_headers import (
     DATA_PAGE,
@@ -21,7 +22,6 @@ from dlio_benchmark.parquet.decode_headers import (
     bare_body,
     page_header,
 )
-from thrift_reader import ThriftReader
 
 I32, STRUCT, BINARY, I64, TRUE, FALSE, LIST, DOUBLE = 5, 12, 8, 6, 1, 2, 9, 7
 sizes = st.integers(0, 2**31 - 1)
@@ -211,3 +211,16 @@ def test_a_bare_page_is_recognized_by_all_of_its_counts(values: int, width: int,
     if wrong:
         assert bare_body(body, values + wrong, width) is None
         assert bare_body(memoryview(header + bytes(max(0, size + wrong))), values, width) is None
+
+
+def test_numbers_of_too_many_bits_are_no_bare_page_and_an_error() -> None:
+    content = struct(i32(1, 5), i32(2, PLAIN), i32(3, 3), i32(4, 3))
+    header = struct(i32(1, DATA_PAGE), i32(2, 20), (3, I32, b"\xff\xff\xff\xff\x7f"), (5, STRUCT, content))
+    body = memoryview(header + bytes(20))
+    assert bare_body(body, 5, 4) is None
+    with pytest.raises(PageError, match="more than 32 bits"):
+        page_header(body, 0, len(body))
+    negative = struct(
+        i32(1, DATA_PAGE), i32(2, 20), i32(3, 20), (5, STRUCT, struct(*(i32(n, -5) for n in range(1, 5))))
+    )
+    assert bare_body(memoryview(negative + bytes(20)), 5, 4) is None

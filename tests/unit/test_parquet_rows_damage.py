@@ -243,6 +243,17 @@ def test_pages_that_lie_are_refused_within_bounds(octets: bytes) -> None:
         file.read(0)
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()], ids=str)
+def test_a_footer_that_denies_all_values_is_refused(kind: pa.DataType) -> None:
+    octets = file_of(kind, page(ZEROS, decoded=80, values=10))
+    start = footer_start(octets)
+    ten_values_twice = b"\x16\x14"
+    assert ten_values_twice in octets[start:]
+    damaged = octets[:start] + octets[start:].replace(ten_values_twice, b"\x16\x00", 2)
+    with pytest.raises(ParquetFileError, match=f"^{PATH}: "):
+        opened(damaged).read(0)
+
+
 @pytest.mark.parametrize("codec", CODECS[1:])
 @pytest.mark.parametrize("decoded", [79, 81, 1000, 2**31 - 1])
 def test_compressed_pages_that_lie_about_their_size_are_refused_within_bounds(codec: str, decoded: int) -> None:
