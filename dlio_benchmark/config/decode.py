@@ -43,6 +43,10 @@ FOREIGN_KEYS = frozenset(
     }
 )
 
+# Sections that say how to do what is not done unless another key asks for it.
+MOOT = ("model.", "checkpoint.", "profiling.", "dataset.hdf5.")
+STORAGE_OPTIONS = ("columns",)
+
 OLD_NAMES = (
     ("dataset", "record_length", "record_length_bytes"),
     ("dataset", "record_length_stdev", "record_length_bytes_stdev"),
@@ -59,7 +63,7 @@ _OLD_SPREADS = (
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A valid workload, and what its author should hear about: unknown keys and old names."""
+    """A valid workload, and what its author should hear about: keys that are unknown, old, or without effect."""
 
     workload: Workload
     warnings: tuple[Issue, ...] = ()
@@ -101,7 +105,19 @@ def decode(tree: Any, *, strict: bool = False, typed: Collection[str] = ()) -> D
     issues += [issue for issue in unknown if strict or any(overlap(issue.where, name) for name in typed)]
     if issues:
         raise ConfigError(issues)
-    return Decoded(workload, (*unknown, *found.notes))
+    return Decoded(workload, (*unknown, *found.notes, *_without_effect(workload)))
+
+
+def _without_effect(workload: Workload) -> list[Issue]:
+    """Return the keys that ask for something which is not offered here, and has no switch that is refused."""
+    usual = Workload()
+    asked = [
+        path
+        for path, _, key in declared(Workload)
+        if not key.offered and not path.startswith(MOOT) and at(workload, path) != at(usual, path)
+    ]
+    options = [name for name in workload.storage.storage_options or {} if name not in STORAGE_OPTIONS]
+    return [Issue(path, "has no effect here") for path in (*asked, *(f"storage.storage_options.{n}" for n in options))]
 
 
 def decode_given(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Workflow:
     train: bool = key(True, "run training epochs", legacy="do_train")
     evaluation: bool = key(False, "evaluate after epochs", legacy="do_eval")
     checkpoint: bool = key(False, "write checkpoints during training", legacy="do_checkpoint")
-    profiling: bool = key(False, "start the profiler", legacy="do_profiling")
+    profiling: bool = key(False, "start the profiler", legacy="do_profiling", offered=False)
     query: str | None = key(None, "key that dlio_benchmark_query prints")
 
 
@@ -60,21 +60,23 @@ class Workflow:
 class Parallelism:
     """How the emulated model is spread over ranks."""
 
-    tensor: int = key(1, "tensor parallelism", least=1, legacy="tensor_parallelism")
-    pipeline: int = key(1, "pipeline parallelism", least=1, legacy="pipeline_parallelism")
-    data: int = key(-1, "data parallelism; -1 follows from the ranks", legacy="data_parallelism")
-    zero_stage: int = key(0, "ZeRO stage", least=0, most=3, legacy="zero_stage")
+    tensor: int = key(1, "tensor parallelism", least=1, legacy="tensor_parallelism", offered=False)
+    pipeline: int = key(1, "pipeline parallelism", least=1, legacy="pipeline_parallelism", offered=False)
+    data: int = key(-1, "data parallelism; -1 follows from the ranks", legacy="data_parallelism", offered=False)
+    zero_stage: int = key(0, "ZeRO stage", least=0, most=3, legacy="zero_stage", offered=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Transformer:
     """Sizes of a transformer model."""
 
-    vocab_size: int = key(32000, "words of the vocabulary", least=1, legacy="vocab_size")
-    hidden_size: int = key(2048, "width of the hidden state", least=1, legacy="hidden_size")
-    ffn_hidden_size: int = key(8192, "width of the feed-forward layer", least=1, legacy="ffn_hidden_size")
-    num_attention_heads: int = key(32, "attention heads", least=1, legacy="num_attention_heads")
-    num_kv_heads: int = key(8, "key and value heads", least=1, legacy="num_kv_heads")
+    vocab_size: int = key(32000, "words of the vocabulary", least=1, legacy="vocab_size", offered=False)
+    hidden_size: int = key(2048, "width of the hidden state", least=1, legacy="hidden_size", offered=False)
+    ffn_hidden_size: int = key(
+        8192, "width of the feed-forward layer", least=1, legacy="ffn_hidden_size", offered=False
+    )
+    num_attention_heads: int = key(32, "attention heads", least=1, legacy="num_attention_heads", offered=False)
+    num_kv_heads: int = key(8, "key and value heads", least=1, legacy="num_kv_heads", offered=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,15 @@ class Model:
     """The emulated model: a label, and the sizes of its checkpoints."""
 
     name: str = key("default", "label of the model; part of the default run folder", legacy="model")
-    type: str | None = key(None, "kind of the model", legacy="model_type")
-    model_size_bytes: int = key(10240, "model state in a checkpoint", unit="bytes", least=0, legacy="model_size")
-    optimization_groups: tuple[int, ...] = key((), "elements of the optimizer groups")
-    num_layers: int = key(-1, "layers of the model")
-    layer_parameters: tuple[int, ...] = key((), "elements of the parameters of a layer")
-    model_datatype: str = key("fp16", "type of a model parameter")
-    optimizer_datatype: str = key("fp32", "type of an optimizer value")
+    type: str | None = key(None, "kind of the model", legacy="model_type", offered=False)
+    model_size_bytes: int = key(
+        10240, "model state in a checkpoint", unit="bytes", least=0, legacy="model_size", offered=False
+    )
+    optimization_groups: tuple[int, ...] = key((), "elements of the optimizer groups", offered=False)
+    num_layers: int = key(-1, "layers of the model", offered=False)
+    layer_parameters: tuple[int, ...] = key((), "elements of the parameters of a layer", offered=False)
+    model_datatype: str = key("fp16", "type of a model parameter", offered=False)
+    optimizer_datatype: str = key("fp32", "type of an optimizer value", offered=False)
     parallelism: Parallelism = field(default_factory=Parallelism)
     transformer: Transformer = field(default_factory=Transformer)
 
@@ -156,7 +160,7 @@ class Dataset:
         0, "spread of it between files", unit="bytes", least=0, legacy="record_length_stdev", shapes_data=True
     )
     record_length_bytes_resize: float = key(
-        0, "bytes of a sample after preprocessing", unit="bytes", least=0, legacy="record_length_resize"
+        0, "bytes of a sample after preprocessing", unit="bytes", least=0, legacy="record_length_resize", offered=False
     )
     record_dims: tuple[int, ...] = key((), "shape of a sample without columns", shapes_data=True)
     record_element_type: str = key("uint8", "element type of such a sample", shapes_data=True)
@@ -182,8 +186,10 @@ class ReaderSection:
 
     data_loader: DataLoaderType | None = key(None, "what makes batches; absent means threads")
     data_loader_classname: str | None = key(None, "entry point of a loader of your own")
-    data_loader_sampler: DataLoaderSampler | None = key(None, "how a framework's loader walks the samples")
-    reader_classname: str | None = key(None, "entry point of a reader of your own")
+    data_loader_sampler: DataLoaderSampler | None = key(
+        None, "how a framework's loader walks the samples", offered=False
+    )
+    reader_classname: str | None = key(None, "entry point of a reader of your own", offered=False)
     batch_size: int = key(1, "rows per training step and rank", unit="rows", least=1)
     batch_size_eval: int = key(1, "rows per evaluation step and rank", unit="rows", least=1)
     read_threads: int | None = key(
@@ -204,7 +210,7 @@ class ReaderSection:
     preprocess_time: Duration = key(Duration(), "time to preprocess a sample", unit="s")
     preprocess_time_stdev: float | None = key(None, "spread of preprocess_time, in the old spelling", unit="s", least=0)
     multiprocessing_context: str | None = key("spawn", "how loader workers start")
-    pin_memory: bool = key(True, "copy batches into pinned memory, where there is a device")
+    pin_memory: bool = key(True, "copy batches into pinned memory, where there is a device", offered=False)
     evict_cache: bool = key(True, "ask the kernel to forget the data set's pages before each epoch")
     odirect: bool = key(False, "read around the page cache")
     dont_use_mmap: bool = key(False, "nothing here maps files into memory", offered=False)
@@ -240,21 +246,27 @@ class Evaluation:
 class Checkpoint:
     """Checkpoints."""
 
-    checkpoint_folder: str = key("./checkpoints/", "folder of the checkpoints")
-    checkpoint_after_epoch: int = key(1, "first epoch with a checkpoint", least=1)
-    epochs_between_checkpoints: int = key(1, "epochs from one checkpoint to the next", least=1)
-    steps_between_checkpoints: int = key(-1, "steps from one checkpoint to the next; -1 counts epochs", least=-1)
+    checkpoint_folder: str = key("./checkpoints/", "folder of the checkpoints", offered=False)
+    checkpoint_after_epoch: int = key(1, "first epoch with a checkpoint", least=1, offered=False)
+    epochs_between_checkpoints: int = key(1, "epochs from one checkpoint to the next", least=1, offered=False)
+    steps_between_checkpoints: int = key(
+        -1, "steps from one checkpoint to the next; -1 counts epochs", least=-1, offered=False
+    )
     type: CheckpointLocationType = key(CheckpointLocationType.RANK_ZERO, "which ranks write", offered=False)
     mode: CheckpointModeType = key(
-        CheckpointModeType.DEFAULT, "whether all ranks of the job exist", legacy="checkpoint_mode"
+        CheckpointModeType.DEFAULT, "whether all ranks of the job exist", legacy="checkpoint_mode", offered=False
     )
-    checkpoint_mechanism_classname: str | None = key(None, "entry point of a checkpoint writer of your own")
-    fsync: bool = key(False, "force checkpoints to the device", legacy="checkpoint_fsync")
-    time_between_checkpoints: Duration = key(Duration(), "pause before a checkpoint", unit="s")
-    num_checkpoints_write: int = key(-1, "checkpoints to write in a checkpoint-only run", least=-1)
-    num_checkpoints_read: int = key(-1, "checkpoints to read in a checkpoint-only run", least=-1)
-    rank_sync: bool = key(False, "barrier inside the timed region", legacy="checkpoint_rank_sync")
-    recovery_rank_shift: bool = key(False, "read what another rank wrote", legacy="checkpoint_recovery_rank_shift")
+    checkpoint_mechanism_classname: str | None = key(
+        None, "entry point of a checkpoint writer of your own", offered=False
+    )
+    fsync: bool = key(False, "force checkpoints to the device", legacy="checkpoint_fsync", offered=False)
+    time_between_checkpoints: Duration = key(Duration(), "pause before a checkpoint", unit="s", offered=False)
+    num_checkpoints_write: int = key(-1, "checkpoints to write in a checkpoint-only run", least=-1, offered=False)
+    num_checkpoints_read: int = key(-1, "checkpoints to read in a checkpoint-only run", least=-1, offered=False)
+    rank_sync: bool = key(False, "barrier inside the timed region", legacy="checkpoint_rank_sync", offered=False)
+    recovery_rank_shift: bool = key(
+        False, "read what another rank wrote", legacy="checkpoint_recovery_rank_shift", offered=False
+    )
     randomize_tensor: bool = key(True, "random content", legacy="checkpoint_randomize_tensor", offered=False)
     ksm: Mapping[str, object] | None = key(None, "kernel same-page merging", offered=False)
 
@@ -291,7 +303,7 @@ class StorageSection:
     storage_root: str = key("./", "root that data_folder is below")
     storage_library: str | None = key(None, "client library of an object store", offered=False)
     post_generation_settle_seconds: float = key(
-        0.0, "pause after generation on a storage that is not local", unit="s", least=0
+        0.0, "pause after generation on a storage that is not local", unit="s", least=0, offered=False
     )
     storage_options: Mapping[str, object] | None = key(None, "options of the storage; 'columns' selects columns")
 

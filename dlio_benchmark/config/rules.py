@@ -20,7 +20,7 @@ from dlio_benchmark.common.enumerations import (
     StorageType,
 )
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.errors import Issue
+from dlio_benchmark.errors import Issue, shown
 
 CODECS: Mapping[FormatType, tuple[Compression, ...]] = {
     FormatType.PARQUET: (
@@ -88,6 +88,14 @@ def _loader(workload: Workload) -> Iterator[Issue]:
         yield Issue("reader.data_loader", f"{loader} is not offered here; use one of {_words(LOADERS)}")
     if loader is DataLoaderType.CUSTOM and not workload.reader.data_loader_classname:
         yield Issue("reader.data_loader_classname", "must name an entry point when reader.data_loader is custom")
+    if loader is not DataLoaderType.CUSTOM and workload.reader.data_loader_classname:
+        yield Issue("reader.data_loader_classname", "is used when reader.data_loader is custom; set that, too")
+
+
+def _reader(workload: Workload) -> Iterator[Issue]:
+    if workload.reader.reader_classname:
+        what = f"a reader of your own is not offered; leave the key out, got {shown(workload.reader.reader_classname)}"
+        yield Issue("reader.reader_classname", what)
 
 
 def _direct_io(workload: Workload) -> Iterator[Issue]:
@@ -253,6 +261,7 @@ RULES = (
     Rule(_levels, ("dataset.compression", "dataset.compression_level")),
     Rule(_storage, ("storage.storage_type",)),
     Rule(_loader, ("reader.data_loader", "reader.data_loader_classname")),
+    Rule(_reader, ("reader.reader_classname",)),
     Rule(_direct_io, ("reader.odirect",)),
     Rule(_read_type, ("reader.read_type",)),
     Rule(_column_names, (f"{_COLUMNS}.name",)),
