@@ -12,12 +12,12 @@ from dlio_benchmark.clock import Clock, RealClock
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.data_generator.manifest import FileEntry
+from dlio_benchmark.data_generator.manifest import FileEntry, load
 from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.engine.parts import WRITERS
 from dlio_benchmark.engine.run import Settled, Told, Trained, generation, settle, training
-from dlio_benchmark.engine.verify import read_back
+from dlio_benchmark.engine.verify import Verified, read_back, verify
 from dlio_benchmark.errors import DlioError, InvalidResultError, listed
 from dlio_benchmark.metrics.events import Phase, RankRecord
 from dlio_benchmark.metrics.summary import Window, au_percent, condensed, problems, throughput
@@ -90,6 +90,19 @@ class Job:
             self._train(settled)
             if not settled.workload.dataset.keep_files:
                 on_root(self.comm, "removal of the data set", lambda: settled.storage.delete("."))
+
+    def verify(self) -> Verified:
+        """Compare the data set with its manifest and with its values made again; say how far it is.
+
+        Raises:
+            DataMissingError: if there is no manifest.
+            DataError: naming every file that differs, and in what.
+        """
+        settled = self.settle()
+        manifest = settled.manifest or on_root(self.comm, "manifest", lambda: load(settled.storage))
+        files = 0 if manifest is None else manifest.files.num_rows
+        with self._meter("verification", len(range(0, files, self.comm.world.size))) as meter:
+            return verify(settled.workload, settled.storage, self.comm, advance=meter.advance)
 
     def _generate(self, settled: Settled) -> None:
         self.comm.pulse.stage = "generate"

@@ -162,6 +162,7 @@ def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm, recorder
         return _print_job(arguments, composed, comm)
     from dlio_benchmark.clock import sleep_sharply  # noqa: PLC0415
     from dlio_benchmark.job import Job  # noqa: PLC0415
+    from dlio_benchmark.report.failure import forget_earlier  # noqa: PLC0415
     from dlio_benchmark.report.log import Log, level_of  # noqa: PLC0415
 
     log = Log(quiet=comm.world.rank != 0, level=level_of(environ), redactor=recorder.redactor)
@@ -171,12 +172,11 @@ def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm, recorder
     sleep_sharply()
     try:
         on_root(comm, "output folder", lambda: _open_output(composed, folder, log, settled.workload.output.log_file))
-        recorder.folder = folder
         if arguments.verify:
-            from dlio_benchmark.engine.verify import verify  # noqa: PLC0415
-
-            log.output(verify(settled.workload, settled.storage, comm).text())
+            log.output(job.verify().text())
         else:
+            on_root(comm, "results of an earlier run", lambda: forget_earlier(folder))
+            recorder.folder = folder
             job.run()
     finally:
         log.close()
@@ -208,14 +208,12 @@ def output_folder(workload: Mapping[str, Any], environ: Mapping[str, str], run_d
 def _open_output(composed: Composed, folder: str, log: Any, log_file: str) -> None:
     from dlio_benchmark.config.files import write_record  # noqa: PLC0415
     from dlio_benchmark.errors import CannotCreateError  # noqa: PLC0415
-    from dlio_benchmark.report.failure import forget_earlier  # noqa: PLC0415
 
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         msg = f"{folder}: cannot create the output folder: {error.strerror}"
         raise CannotCreateError(msg) from error
-    forget_earlier(folder)
     write_record(composed, composed.run_dir if composed.subfolder is None else folder)
     log.open(folder, log_file)
 
