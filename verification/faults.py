@@ -32,7 +32,7 @@ class Damage:
     """A way to damage the bytes of a Parquet file, and what a reader must do about it.
 
     ``error`` is the name of the class, or of a base of it, that must be raised by ``moment``; ``may_be_harmless``
-    allows identical rows instead.
+    allows identical rows instead.  A damaged footer may also tell of another schema, which is another class.
     """
 
     kind: str
@@ -86,7 +86,7 @@ DAMAGES: tuple[Damage, ...] = (
     Damage("only magic", lambda _content, _random: MAGIC, Moment.OPEN),
     Damage("truncated", _truncate, Moment.OPEN),
     Damage("magic gone", lambda content, _random: content[:-4] + b"XXXX", Moment.OPEN),
-    Damage("garbled footer", _garble_footer, Moment.READ, may_be_harmless=True),
+    Damage("garbled footer", _garble_footer, Moment.READ, error="DataError", may_be_harmless=True),
     Damage("footer too long", _lengthen_footer, Moment.OPEN),
     Damage(
         "flipped bit",
@@ -98,6 +98,7 @@ DAMAGES: tuple[Damage, ...] = (
         "flipped bit in the footer",
         lambda content, random: _flip(content, random, body_end(content), len(content) - 8),
         Moment.READ,
+        error="DataError",
         may_be_harmless=True,
     ),
     Damage("zeroed range", _zero, Moment.READ, may_be_harmless=True),

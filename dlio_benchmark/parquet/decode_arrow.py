@@ -17,10 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dlio_benchmark.batch import Values
-from dlio_benchmark.errors import SchemaMismatchError
+from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.schema import is_any_list
 
 _OFFSET_LIMIT_BYTES = 1 << 31
+
+
+class _NotFetchedError(OSError):
+    """A read of bytes that are not in memory."""
 
 
 class _Pieces:
@@ -52,7 +56,7 @@ class _Pieces:
         piece = self.pieces.get(self.at)
         if piece is None or len(piece) < count:
             msg = f"{count} bytes at {self.at} are not part of the wanted column chunks"
-            raise OSError(msg)
+            raise _NotFetchedError(msg)
         self.at += count
         return piece[:count]
 
@@ -97,6 +101,27 @@ class ArrowDecoder:
             return int(column.nbytes)
         lengths = (pc.take(pc.binary_length(part.dictionary), part.indices) for part in column.chunks)
         return sum(pc.sum(part).as_py() or 0 for part in lengths)
+
+
+def check_chunks(metadata: pq.FileMetaData, file_bytes: int, groups: Sequence[int], leaves: Sequence[int]) -> None:
+    """See that pyarrow can make sense of what a footer says of the chunks of ``leaves`` in row groups ``groups``.
+
+    Asked for a chunk that contradicts itself, pyarrow ends the process.  On its way to the first byte it looks at all
+    of them, too, and then it raises; so it is sent for bytes that are not there.
+
+    Raises:
+        ParquetFileError: if a chunk contradicts itself, or is encrypted.
+    """
+    if not groups or not leaves:
+        return
+    file = pq.ParquetFile(_Pieces(file_bytes), metadata=metadata, pre_buffer=True)
+    try:
+        file.reader.read_row_groups(list(groups), column_indices=list(leaves), use_threads=False)
+    except _NotFetchedError:
+        return
+    except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
+        msg = f"the footer is damaged: {error}"
+        raise ParquetFileError(msg) from error
 
 
 def _in_one(column: pa.ChunkedArray) -> pa.Array:

@@ -117,11 +117,12 @@ class LocalInput:
     def __init__(self, path: str, calls: Posix) -> None:
         self.path = path
         self._calls = calls
-        self._fd = again(calls.open, path, O_READ)
+        self._fd = again(calls.open, path, O_READ | os.O_NONBLOCK)  # or a pipe would wait for its writer
         try:
             found = os.fstat(self._fd)
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EISDIR, "not a regular file", path)
+            os.set_blocking(self._fd, True)
         except BaseException:
             self.close()
             raise
