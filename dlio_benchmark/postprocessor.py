@@ -221,7 +221,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _complete(args: argparse.Namespace) -> None:
     """Take what the command line leaves open from the run's own configuration, if it is there."""
-    from dlio_benchmark.config.columns import row_bytes, schema_columns  # noqa: PLC0415 - keeps --help instant
+    from dlio_benchmark.config.columns import nominal_row_bytes  # noqa: PLC0415 - keeps --help instant
     from dlio_benchmark.config.decode import decode  # noqa: PLC0415
     from dlio_benchmark.config.files import read_record  # noqa: PLC0415
 
@@ -231,9 +231,7 @@ def _complete(args: argparse.Namespace) -> None:
     workload = decode(tree).workload
     args.batch_size = args.batch_size or workload.reader.batch_size
     args.batch_size_eval = args.batch_size_eval or workload.reader.batch_size_eval
-    configured = bool(workload.dataset.parquet.columns)
-    nominal = row_bytes(schema_columns(workload.dataset)) if configured else workload.dataset.record_length_bytes
-    args.record_size = nominal
+    args.record_size = nominal_row_bytes(workload.dataset)
 
 
 def _config_path(args: argparse.Namespace) -> str:

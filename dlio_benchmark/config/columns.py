@@ -52,6 +52,13 @@ def row_bytes(columns: tuple[Column, ...]) -> int:
     return sum(column.size * WIDTHS[column.dtype] for column in columns)
 
 
+def nominal_row_bytes(dataset: Dataset) -> float:
+    """Return the bytes of a sample by which published rates count: all columns, or the record as it is configured."""
+    if dataset.parquet.columns or dataset.record_dims:
+        return row_bytes(schema_columns(dataset))
+    return dataset.record_length_bytes
+
+
 WIDTHS = {
     ColumnType.FLOAT16: 2,
     ColumnType.FLOAT32: 4,

@@ -13,7 +13,7 @@ import numpy as np
 from dlio_benchmark.clock import Clock
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType, FormatType
-from dlio_benchmark.config.columns import row_bytes, schema_columns
+from dlio_benchmark.config.columns import nominal_row_bytes
 from dlio_benchmark.config.decode import Decoded, decode
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.config.shape import with_defaults
@@ -150,9 +150,8 @@ def training(settled: Settled, comm: Comm, clock: Clock, told: Told) -> Trained:
     finally:
         chosen.loader.close()
     notes = [note for one in files.values() for note in one.notes] + [chosen.note] * bool(chosen.note)
-    nominal = row_bytes(schema_columns(workload.dataset)) if workload.dataset.parquet.columns else 0
-    record = nominal or workload.dataset.record_length_bytes
-    return Trained(tuple(phases), record, chosen.loader.name, reader.decode, tuple(notes))
+    record_bytes = nominal_row_bytes(workload.dataset)
+    return Trained(tuple(phases), record_bytes, chosen.loader.name, reader.decode, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ from dlio_benchmark.config.columns import (
     LEGACY_COLUMN,
     WIDTHS,
     file_columns,
+    nominal_row_bytes,
     row_bytes,
     schema_columns,
     wanted_columns,
 )
-from dlio_benchmark.config.model import Column, Dataset, Workload
+from dlio_benchmark.config.model import Column, Dataset, Parquet, Workload
 
 splits = st.sampled_from(list(DatasetType))
 
@@ -95,6 +96,14 @@ def test_the_bytes_of_a_row_are_the_widths_that_arrow_stores(drawn: list[Column]
     arrow = {"bool": 1, "string": 1, "binary": 1, "list": 4}
     widths = {kind: arrow.get(kind.value) or pa.type_for_alias(kind.value).bit_width // 8 for kind in ColumnType}
     assert row_bytes(tuple(drawn)) == sum(column.size * widths[column.dtype] for column in drawn)
+
+
+def test_the_nominal_bytes_of_a_row_are_the_columns_the_dims_or_the_configured_record() -> None:
+    plain = Dataset(record_length_bytes=1000, record_element_type="float32")
+    assert nominal_row_bytes(plain) == 1000
+    assert nominal_row_bytes(dataclasses.replace(plain, record_dims=(10, 5))) == 200
+    parquet = Parquet(columns=(Column("a", ColumnType.INT16, 3), Column("b", ColumnType.FLOAT64, 2, read=False)))
+    assert nominal_row_bytes(dataclasses.replace(plain, parquet=parquet)) == 22
 
 
 def test_every_column_type_has_a_width() -> None:
