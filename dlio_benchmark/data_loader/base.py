@@ -76,7 +76,10 @@ class Source:
         rows = _chosen(piece, got.block.rows)
         if rows is not None:
             run = (got.block.take(rows), 0, len(rows))
-        tally = Tally(
+        shuffled = self.clock.now_ns()
+        if self.preprocessing is not None:
+            self.preprocessing.work(piece.stop - piece.start)
+        return run, Tally(
             rows=piece.stop - piece.start,
             row_groups=got.row_groups,
             blocks=1,
@@ -86,11 +89,9 @@ class Source:
             bytes_read=got.bytes_read,
             io_ns=got.io_ns,
             decode_ns=got.decode_ns,
-            shuffle_ns=self.clock.now_ns() - begin,
+            shuffle_ns=shuffled - begin,
+            preprocess_ns=self.clock.now_ns() - shuffled,
         )
-        if self.preprocessing is not None:
-            self.preprocessing.work(tally.rows)
-        return run, tally
 
 
 def _chosen(piece: Piece, rows: int) -> Ids | None:

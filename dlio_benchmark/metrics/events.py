@@ -28,6 +28,7 @@ class Tally:
     io_ns: int = 0
     decode_ns: int = 0
     shuffle_ns: int = 0
+    preprocess_ns: int = 0
     device_bytes: int = 0
 
     def add(self, other: Tally) -> None:

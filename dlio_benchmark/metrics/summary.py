@@ -156,17 +156,22 @@ class Shares:
     io_s: float
     decode_s: float
     shuffle_s: float
+    preprocess_s: float
     total_s: float
 
     @property
     def verdict(self) -> str:
-        """What bounds the run: the larger of waiting and barrier, and for waiting the slower stage behind it."""
+        """What bounds the run: the largest of waiting, barrier and the rest, which is the client's.
+
+        For waiting it is the slower stage behind it.
+        """
         lost = self.wait_s + self.barrier_s + self.other_s
         if self.total_s <= 0 or lost <= 0.05 * self.total_s:
             return "accelerator-bound"
-        if self.barrier_s > self.wait_s:
+        if self.barrier_s > max(self.wait_s, self.other_s):
             return "barrier-bound"
-        return "storage-bound" if self.io_s >= self.decode_s + self.shuffle_s else "client-bound"
+        waits_for_storage = self.io_s > self.decode_s + self.shuffle_s + self.preprocess_s
+        return "storage-bound" if waits_for_storage and self.wait_s >= self.other_s else "client-bound"
 
 
 def shares(ranks: Sequence[RankRecord], window: Window = Window()) -> Shares:
@@ -185,5 +190,6 @@ def shares(ranks: Sequence[RankRecord], window: Window = Window()) -> Shares:
         io_s=sum(phase.tally.io_ns for phase in phases) / 1e9,
         decode_s=sum(phase.tally.decode_ns for phase in phases) / 1e9,
         shuffle_s=sum(phase.tally.shuffle_ns for phase in phases) / 1e9,
+        preprocess_s=sum(phase.tally.preprocess_ns for phase in phases) / 1e9,
         total_s=total,
     )

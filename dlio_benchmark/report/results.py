@@ -112,6 +112,7 @@ def phase_proof(phases: Sequence[Phase], window: Window) -> dict[str, Any]:
         "io_seconds": sum(tally.io_ns for tally in tallies) / 1e9,
         "decode_seconds": sum(tally.decode_ns for tally in tallies) / 1e9,
         "shuffle_seconds": sum(tally.shuffle_ns for tally in tallies) / 1e9,
+        "preprocess_seconds": sum(tally.preprocess_ns for tally in tallies) / 1e9,
         "wait_seconds": sum(one.load_ns for one in sums) / 1e9,
         "compute_seconds": sum(one.compute_ns for one in sums) / 1e9,
         "barrier_seconds": sum(one.barrier_ns for one in sums) / 1e9,

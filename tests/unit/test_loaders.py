@@ -199,8 +199,8 @@ def test_preprocessing_takes_its_time_per_sample(storage: MemoryStorage) -> None
     clock = FakeClock()
     work = Preprocessing(Duration("constant", (0.5,)), clock, np.random.default_rng(0))
     loader = DirectLoader(replace(source(storage), preprocessing=work))
-    values(loader, EpochPlan(np.array(ROWS), 1))
-    assert clock.now_ns() == round(sum(ROWS) * 0.5e9)
+    _, tally = values(loader, EpochPlan(np.array(ROWS), 1))
+    assert clock.now_ns() == tally.preprocess_ns == round(sum(ROWS) * 0.5e9)
 
 
 def test_the_null_reader_delivers_rows_and_reads_nothing() -> None:

@@ -163,6 +163,11 @@ def test_a_run_without_a_step_is_a_problem() -> None:
     assert any("no step was executed" in text for text in problems([record(phase([]))], decoded=True))
 
 
+def test_a_loop_that_neither_waits_nor_computes_is_bound_by_the_client() -> None:
+    idle = replace(phase([(1, 1, 1)] * 5, rest=1000), tally=Tally(io_ns=90))
+    assert shares([record(idle)]).verdict == "client-bound"
+
+
 @pytest.mark.parametrize(
     ("step", "tally", "verdict"),
     [
@@ -170,6 +175,8 @@ def test_a_run_without_a_step_is_a_problem() -> None:
         ((100, 10, 0), Tally(io_ns=90, decode_ns=10), "storage-bound"),
         ((100, 10, 0), Tally(io_ns=10, decode_ns=90), "client-bound"),
         ((100, 10, 0), Tally(io_ns=40, decode_ns=30, shuffle_ns=30), "client-bound"),
+        ((100, 10, 0), Tally(io_ns=40, decode_ns=30, preprocess_ns=30), "client-bound"),
+        ((100, 10, 0), Tally(), "client-bound"),
         ((10, 10, 100), Tally(io_ns=90), "barrier-bound"),
     ],
 )
