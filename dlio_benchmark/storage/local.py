@@ -21,6 +21,7 @@ class LocalStorage:
     def __init__(self, root: str, calls: Posix | None = None) -> None:
         self.root = os.path.abspath(root)
         self.calls = calls or Posix()
+        self._below_root: set[str] = set()
 
     def open_input(self, path: str) -> LocalInput:
         """Open a file for reading."""
@@ -104,11 +105,21 @@ class LocalStorage:
             raise StorageError(msg)
         full = os.path.join(self.root, *parts)
         with reading(full, "follow links"):
-            real_root, real = os.path.realpath(self.root), os.path.realpath(full)
-        if real != real_root and not real.startswith(real_root.rstrip("/") + "/"):
-            msg = f"{path!r}: a link leads out of the storage root {self.root}"
-            raise StorageError(msg)
+            if not self._is_below(full):
+                msg = f"{path!r}: a link leads out of the storage root {self.root}"
+                raise StorageError(msg)
         return full
+
+    def _is_below(self, full: str) -> bool:
+        """Return whether a path is below the root when links are followed; folders are looked at once."""
+        folder = os.path.dirname(full)
+        if full != self.root and folder in self._below_root and not os.path.islink(full):
+            return True
+        real_root, real = os.path.realpath(self.root), os.path.realpath(full)
+        is_below = real == real_root or real.startswith(real_root.rstrip("/") + "/")
+        if is_below and full != self.root and not os.path.islink(full) and os.path.isdir(folder):
+            self._below_root.add(folder)
+        return is_below
 
 
 class LocalInput:

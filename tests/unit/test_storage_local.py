@@ -87,6 +87,18 @@ def test_nothing_is_written_outside_of_the_root(tmp_path: Path, path: str) -> No
     assert sorted(one.name for one in tmp_path.iterdir()) == ["outside", "root"]
 
 
+def test_a_link_that_appears_in_a_known_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"not yours")
+    storage = LocalStorage(str(tmp_path / "root"))
+    write(storage, "f/x", b"1")
+    assert read(storage, "f/x") == b"1"
+    (tmp_path / "root" / "f" / "y").symlink_to(tmp_path / "outside")
+    (tmp_path / "root" / "f" / "z").symlink_to(tmp_path / "root" / "f" / "x")
+    with pytest.raises(StorageError, match="a link leads out"):
+        storage.open_input("f/y")
+    assert read(storage, "f/z") == b"1"
+
+
 def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "x").touch()
