@@ -198,7 +198,7 @@ def test_leaving_an_epoch_early_stops_its_threads(storage: MemoryStorage) -> Non
 def test_preprocessing_takes_its_time_per_sample(storage: MemoryStorage) -> None:
     clock = FakeClock()
     work = Preprocessing(Duration("constant", (0.5,)), clock, np.random.default_rng(0))
-    loader = DirectLoader(replace(source(storage), preprocessing=work))
+    loader = DirectLoader(replace(source(storage), clock=clock, preprocessing=work))
     _, tally = values(loader, EpochPlan(np.array(ROWS), 1))
     assert clock.now_ns() == tally.preprocess_ns == round(sum(ROWS) * 0.5e9)
 
