@@ -157,3 +157,17 @@ def the_section_arrives(evidence: Recorder, load: Load, arguments: Any, config: 
     evidence.equal(str(arguments.parquet_read_mode), section["read_mode"], what="parquet_read_mode")
     evidence.equal(arguments.parquet_partition_by, section["partition_by"], what="parquet_partition_by")
     evidence.equal(type(arguments.parquet_columns), list, what="container of the columns")
+
+
+# -- whole data sets ------------------------------------------------------------------------------------------------
+def an_empty_section_gives_the_default_column(evidence: Recorder, run: Run, folder: Path) -> None:
+    """Hold that a Parquet section without columns gives files of one column, which can be trained on."""
+    tree = tree_of(folder, record_length_bytes=256, parquet={})
+    tree["dataset"]["parquet"] = {}
+    ran = run(tree, folder)
+    evidence.equal(len(ran.files), FILES, what="files written")
+    for path in ran.files:
+        evidence.equal(list(oracle.footer(path).types), ["data"], what="columns of a file")
+        lengths = {len(row["data"]) for row in oracle.rows(path)}
+        evidence.equal(lengths, {256}, what="bytes of a sample")
+    evidence.equal([epoch["rows"] for epoch in ran.epochs], [FILES * ROWS] * 2, what="rows trained on")

@@ -46,7 +46,7 @@ class _Waiting:
         tally.add(Tally(bytes_promised=PROMISED, bytes_requested=PROMISED, bytes_read=PROMISED - self._short))
 
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 def recorded(comm: Comm, *, short: int = 0) -> list[RankRecord]:

@@ -6,13 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dlio_benchmark.common.enumerations import ColumnType
 from dlio_benchmark.config.decode import decode
-from dlio_benchmark.config.model import Workload
+from dlio_benchmark.config.model import Column, Workload
 from dlio_benchmark.engine.generate import Writer, planned_files
 from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.storage.local import LocalStorage
@@ -185,6 +187,42 @@ def _bodies(paths: Iterable[Path], folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
+# -- partitions -----------------------------------------------------------------------------------------------------
+PARTITIONS: Mapping[str, tuple[Column, str]] = {
+    "plain": (Column("part", ColumnType.STRING, 4), "part"),
+    "slash": (Column("pa/rt", ColumnType.BOOL), "pa%2Frt"),
+    "percent": (Column("50% off", ColumnType.INT8), "50%25%20off"),
+}
+
+
+def partitions_hold_every_row_once(evidence: Recorder, make: MakeWriter, value: str, folder: Path) -> None:
+    """Hold that hive folders, in whose names everything is escaped, hold each row once and lead nowhere else."""
+    column, escaped = PARTITIONS[value]
+    whole, parted = _forced(column, None), _forced(column, column.name)
+    paths = written(make, parted, folder / "parted")
+    evidence.hold(len(paths), what="files in partitions", at_least=4, unit="files")
+    for path in paths:
+        split, part, _ = path.relative_to(folder / "parted").parts[:3]
+        evidence.equal(len(path.relative_to(folder / "parted").parts), 3, what="folders down to a file")
+        evidence.equal((split, part.partition("=")[0]), ("train", escaped), what="names of the folders")
+        evidence.equal(list(oracle.footer(path).types), list(TYPES), what="columns in a partition")
+    one = [repr({name: row[name] for name in TYPES}) for row in _rows(written(make, whole, folder / "whole"))]
+    evidence.equal(len(one), 2 * 64, what="rows of the data set")
+    evidence.equal(sorted(map(repr, _rows(paths))) == sorted(one), True, what="rows are those without partitions")
+    evidence.cover("value", value)
+
+
+def _rows(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    return [row for path in paths for row in oracle.rows(path)]
+
+
+def _forced(column: Column, partition: str | None) -> Workload:
+    """Return a workload with a partition column of any name, also of one that a configuration may not have."""
+    base = workload_of(files=2, rows=64)
+    parquet = replace(base.dataset.parquet, columns=(column, *base.dataset.parquet.columns), partition_by=partition)
+    return replace(base, dataset=replace(base.dataset, parquet=parquet))
+
+
 class _StoppedError(Exception):
     """The storage gave up in the middle of a file."""
 
@@ -212,7 +250,8 @@ class _Stopping(MemoryStorage):
 
 def an_interrupted_file_has_no_name(evidence: Recorder, make: MakeWriter) -> None:
     """Hold that a file whose writing stops at any write is not there under its final name."""
-    workload = workload_of(files=1)
+    large = [{"name": "large", "dtype": "float64", "size": 4096}]
+    workload = workload_of(files=1, rows=400, group=40, columns=large)
     (file,) = planned_files(workload.dataset, World())
     for writes in range(200):
         storage = _Stopping(writes)

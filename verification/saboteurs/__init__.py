@@ -6,11 +6,11 @@ A check counts as evidence for a claim only after it has been seen to reject tho
 from __future__ import annotations
 
 from verification.saboteurs.comms import COMMS
-from verification.saboteurs.configs import LOADS, RUNS
+from verification.saboteurs.configs import DECODES, LOADS, RUNS
 from verification.saboteurs.loaders import LOADERS
 from verification.saboteurs.readers import READERS
 from verification.saboteurs.reports import REPORTS
 from verification.saboteurs.results import RESULTS
 from verification.saboteurs.writers import WRITERS
 
-__all__ = ["COMMS", "LOADERS", "LOADS", "READERS", "REPORTS", "RESULTS", "RUNS", "WRITERS"]
+__all__ = ["COMMS", "DECODES", "LOADERS", "LOADS", "READERS", "REPORTS", "RESULTS", "RUNS", "WRITERS"]

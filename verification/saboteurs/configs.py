@@ -9,6 +9,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from dlio_benchmark.config.decode import decode
+from dlio_benchmark.data_generator.parquet_generator import COMPRESSION_MAP
+from dlio_benchmark.errors import ConfigError
 from dlio_benchmark.utils.config import LoadConfig
 from verification.contracts.job import Load, Ran, Run, Tree, run_job
 
@@ -51,9 +54,45 @@ def _ignoring(key: str) -> Run:
     return run
 
 
+def _writes_nothing(tree: Tree, folder: Path) -> Ran:
+    has_columns = bool(tree["dataset"]["parquet"].get("columns"))
+    return run_job(tree, folder) if has_columns else Ran(folder / "data", folder / "out")
+
+
 RUNS: Mapping[str, Callable[[Tree, Path], Ran]] = {
+    "empty-section-writes-nothing": _writes_nothing,
     "parses-columns-but-ignores-them": _ignoring("columns"),
     "parses-row-group-size-but-ignores-it": _ignoring("row_group_size"),
     "parses-read-mode-but-ignores-it": _ignoring("read_mode"),
     "parses-partition-by-but-ignores-it": _ignoring("partition_by"),
+}
+
+
+def strict(tree: Tree) -> object:
+    """Decode as the product does when unknown keys are errors."""
+    return decode(_plain(tree), strict=True)
+
+
+def _falls_back(tree: Tree) -> object:
+    changed = _plain(tree)
+    if changed["dataset"].get("compression") not in {str(codec) for codec in COMPRESSION_MAP}:
+        changed["dataset"].pop("compression", None)
+    return decode(changed, strict=True)
+
+
+def _ignores_unknown_keys(tree: Tree) -> object:
+    return decode(_plain(tree))
+
+
+def _stops_at_the_first(tree: Tree) -> object:
+    try:
+        return decode(_plain(tree), strict=True)
+    except ConfigError as error:
+        raise ConfigError(error.issues[:1]) from None
+
+
+DECODES: Mapping[str, Callable[[Tree], object]] = {
+    "unknown-codec-falls-back": _falls_back,
+    "unknown-key-ignored": _ignores_unknown_keys,
+    "stops-at-the-first-problem": _stops_at_the_first,
 }

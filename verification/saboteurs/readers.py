@@ -216,7 +216,7 @@ class _InMemory:
         return len(piece)
 
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 class _WholeFiles:
@@ -336,7 +336,7 @@ def _altering(name: str, alter: Alter) -> type[_AltersBlocks]:
 
 class _Unclosed(WrongFile):
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 class LeaksOpenFiles(WrongReader):

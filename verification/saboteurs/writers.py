@@ -248,6 +248,8 @@ class PartitionLosesRows(WrongWriter):
 
     def parts(self, file: PlannedFile) -> list[PlannedFile]:
         found = self.inner.parts(file)
+        if self.workload.dataset.parquet.partition_by is None:
+            return found
         folders = [posixpath.dirname(part.path) for part in found]
         return [replace(part, path=f"{folder}/x.parquet") for part, folder in zip(found, folders, strict=True)]
 

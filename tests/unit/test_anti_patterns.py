@@ -1,0 +1,98 @@
+"""Sources hold no unfinished work, placeholders, empty returns or stubs; the scanner finds each where it was put."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from verification.evidence import Recorder
+from verification.patterns import RULES, scan, sources_of
+
+ROOT = Path(__file__).parents[2]
+SEEDED = {
+    "anti-pattern-1": ("unfinished-marker", "# TO" + "DO: finish\n"),
+    "anti-pattern-2": ("placeholder-body", "def read(path):\n    raise NotImplementedError\n"),
+    "anti-pattern-3": ("empty-return", "def rows(path):\n    '''Return the rows.'''\n    return []\n"),
+    "anti-pattern-4": ("swallowed-exception", "try:\n    work()\nexcept Exception:\n    pass\n"),
+}
+MORE = {
+    "anti-pattern-1": ["x = 1  # FIX" + "ME\n", "# good enough for" + " now\n"],
+    "anti-pattern-2": ["class Reader:\n    def open(self):\n        pass\n", "def f():\n    ...\n"],
+    "anti-pattern-3": ["def f(x):\n    return {}\n", "def f(x):\n    return None\n"],
+    "anti-pattern-4": [
+        "try:\n    work()\nexcept:\n    ...\n",
+        "with suppress(Exception):\n    work()\n",
+        "assert x == x\n",
+        "assert (x == y, 'differ')\n",
+        "assert True\n",
+    ],
+}
+HARMLESS = """
+import contextlib
+from abc import abstractmethod
+from typing import Protocol
+
+class Reader(Protocol):
+    def open(self, path): ...
+
+class Base:
+    @abstractmethod
+    def read(self, path):
+        raise NotImplementedError
+
+    def close(self):
+        '''Do nothing: there is nothing to close.'''
+
+def found(name):
+    return [] if name else [name]
+
+try:
+    work()
+except FileNotFoundError:
+    pass
+assert found('x') == []
+"""
+
+
+def nothing_is_found(evidence: Recorder, sources: Mapping[str, str], claim: str) -> None:
+    """Hold that no source has the pattern."""
+    places = scan(sources, RULES[claim])
+    evidence.hold(len(sources), what="files scanned", at_least=20, unit="files")
+    evidence.hold(len(places), what="places found", at_most=0, unit="places")
+    evidence.equal(places, [], what="the places")
+
+
+@pytest.mark.parametrize("claim", [pytest.param(claim, marks=pytest.mark.claim(claim)) for claim in RULES])
+def test_the_sources_have_no_such_pattern(evidence: Recorder, claim: str) -> None:
+    sources = sources_of(ROOT / "dlio_benchmark") | sources_of(ROOT / "verification")
+    nothing_is_found(evidence, sources, claim)
+    name, text = SEEDED[claim]
+    with evidence.saboteur(name):
+        nothing_is_found(evidence, {**sources, "seeded.py": text}, claim)
+
+
+@pytest.mark.parametrize(("claim", "text"), [(claim, text) for claim, texts in MORE.items() for text in texts])
+def test_each_form_of_a_pattern_is_found(claim: str, text: str) -> None:
+    assert len(scan({"seeded.py": text}, RULES[claim])) == 1
+
+
+@pytest.mark.parametrize("claim", RULES)
+def test_what_only_looks_alike_is_not_found(claim: str) -> None:
+    assert scan({"harmless.py": HARMLESS}, RULES[claim]) == []
+
+
+@pytest.mark.parametrize("claim", [pytest.param(claim, marks=pytest.mark.claim(claim)) for claim in RULES])
+def test_a_spoiled_module_of_the_package_is_found_in_its_place(evidence: Recorder, claim: str) -> None:
+    sources = sources_of(ROOT / "dlio_benchmark")
+    name, text = SEEDED[claim]
+    evidence.equal(scan({"main.py": sources["main.py"]}, RULES[claim]), [], what="places in a module")
+    with evidence.saboteur(name):
+        spoiled = {"main.py": f"{sources['main.py']}\n{text}"}
+        evidence.equal(scan(spoiled, RULES[claim]), [], what="places in a module")
+
+
+def test_assertions_of_the_tests_compare_something() -> None:
+    own = sources_of(ROOT / "tests")
+    assert [place for place in scan(own, RULES["anti-pattern-4"]) if "assert" in place] == []
