@@ -83,6 +83,7 @@ class Job:
         """
         settled = self.settle()
         flow = settled.workload.workflow
+        everywhere(self.comm, "foresight", lambda: self._foresee(settled.workload))
         self.log.output(f"Running DLIO [{_phases(settled.workload)}] with {self.comm.world.size} process(es)")
         if flow.generate_data and settled.workload.dataset.format in WRITERS:
             self._generate(settled)
@@ -90,6 +91,14 @@ class Job:
             self._train(settled)
             if not settled.workload.dataset.keep_files:
                 on_root(self.comm, "removal of the data set", lambda: settled.storage.delete("."))
+
+    def _foresee(self, workload: Workload) -> None:
+        """Refuse what cannot end well before anything is generated."""
+        flow = workload.workflow
+        if flow.train:
+            foresee(workload, self.comm)
+        elif not flow.generate_data:
+            raise ConfigError([Issue("workflow", "nothing to do: neither train nor generate_data is true")])
 
     def verify(self) -> Verified:
         """Compare the data set with its manifest and with its values made again; say how far it is.
@@ -148,6 +157,8 @@ class Job:
         return Meter(_of_rank(what, self.comm), total, say=self.log.output if self.root else None)
 
     def _train(self, settled: Settled) -> None:
+        self.comm.pulse.stage = "files to read"
+        self.comm.pulse.stage = "look for the data set"
         trained = training(settled, self.comm, self.clock, self._told(settled.workload))
         mine = this_host()
         record = RankRecord(self.comm.world.rank, mine.hostname, trained.phases, peak_rss_bytes())
@@ -213,7 +224,7 @@ def _phases(workload: Workload) -> str:
     words = (
         (flow.generate_data, "Generating data"),
         (flow.train, "Training"),
-        (flow.evaluation, "Evaluation"),
+        (flow.train and flow.evaluation, "Evaluation"),
         (flow.checkpoint, "Checkpointing"),
     )
     return " & ".join(word for wanted, word in words if wanted)
