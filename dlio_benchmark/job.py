@@ -16,9 +16,9 @@ from dlio_benchmark.data_generator.manifest import FileEntry, load
 from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.engine.parts import WRITERS
-from dlio_benchmark.engine.run import Settled, Told, Trained, generation, settle, training
+from dlio_benchmark.engine.run import Settled, Told, Trained, foresee, generation, settle, training
 from dlio_benchmark.engine.verify import Verified, read_back, verify
-from dlio_benchmark.errors import DlioError, InvalidResultError, listed
+from dlio_benchmark.errors import ConfigError, DlioError, InvalidResultError, Issue, listed
 from dlio_benchmark.metrics.events import Phase, RankRecord
 from dlio_benchmark.metrics.summary import Window, au_percent, condensed, problems, throughput
 from dlio_benchmark.plan.epoch import EpochPlan
@@ -157,7 +157,6 @@ class Job:
         return Meter(_of_rank(what, self.comm), total, say=self.log.output if self.root else None)
 
     def _train(self, settled: Settled) -> None:
-        self.comm.pulse.stage = "files to read"
         self.comm.pulse.stage = "look for the data set"
         trained = training(settled, self.comm, self.clock, self._told(settled.workload))
         mine = this_host()

@@ -195,6 +195,14 @@ def _rows(workload: Workload) -> Iterator[Issue]:
         yield Issue("dataset.num_samples_per_file", "must be at least 1 to train")
 
 
+def _steps(workload: Workload) -> Iterator[Issue]:
+    train = workload.train
+    if workload.workflow.train and train.epochs < 1:
+        yield Issue("train.epochs", "must be at least 1 to train")
+    if workload.workflow.train and train.total_training_steps == 0:
+        yield Issue("train.total_training_steps", "must be at least 1 to train, or -1 for all steps of an epoch")
+
+
 def _generated(workload: Workload) -> Iterator[Issue]:
     generated = workload.dataset.num_files_generated
     if generated is not None and generated < workload.dataset.num_files_train:
@@ -280,6 +288,7 @@ RULES = (
     ),
     Rule(_files, ("workflow", "dataset.num_files_train", "dataset.num_files_eval")),
     Rule(_rows, ("workflow.train", "dataset.num_samples_per_file")),
+    Rule(_steps, ("workflow.train", "train.epochs", "train.total_training_steps")),
     Rule(_generated, ("dataset.num_files_generated", "dataset.num_files_train")),
     Rule(_checkpoints, ("workflow.checkpoint",)),
     Rule(_prefix, ("dataset.file_prefix",)),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlio_benchmark.clock import Clock
+from dlio_benchmark.clock import Clock, RealClock
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType, FormatType
 from dlio_benchmark.config.columns import nominal_row_bytes
@@ -20,14 +20,15 @@ from dlio_benchmark.config.shape import with_defaults
 from dlio_benchmark.cores import write_threads
 from dlio_benchmark.data_generator.manifest import Manifest, load
 from dlio_benchmark.data_loader.base import Loader
-from dlio_benchmark.engine.agree import on_root
+from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.dataset import SplitFiles, check_shape, split_files
 from dlio_benchmark.engine.generate import Check, Generated, Progress, data_root, generate
 from dlio_benchmark.engine.parts import WRITERS, loader_of, reader_of
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.errors import ConfigError, InvalidResultError, Issue
 from dlio_benchmark.metrics.events import Phase
-from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.plan.epoch import EpochPlan, World
+from dlio_benchmark.plan.order import Ids
 from dlio_benchmark.plan.schedule import Scheduled, schedule, shuffling
 from dlio_benchmark.storage import cache
 from dlio_benchmark.storage.local import LocalStorage
@@ -123,6 +124,50 @@ class Trained:
     notes: tuple[str, ...]
 
 
+def foresee(workload: Workload, comm: Comm) -> None:
+    """Refuse a run that cannot train, before it generates data to train on.
+
+    Raises:
+        ConfigError: if its loader cannot be used, or it asks for more steps than there will be.
+        InvalidResultError: if a pass will have no step.
+    """
+    reader = reader_of(workload, LocalStorage("."), RealClock())
+    chosen = loader_of(workload, reader, clock=RealClock(), rank=comm.world.rank, ranks_on_host=_ranks_here(comm))
+    chosen.loader.close()
+    if not workload.workflow.generate_data:
+        return
+    dataset = workload.dataset
+    files = {DatasetType.TRAIN: dataset.num_files_train, DatasetType.VALID: dataset.num_files_eval}
+    for one in {one.split: one for one in schedule(workload)}.values():
+        rows = np.full(files[one.split], dataset.num_samples_per_file, dtype=np.int64)
+        _check(one, _planned(workload, one, rows, comm.world))
+
+
+def _planned(workload: Workload, one: Scheduled, rows: Ids, world: World, chance: int = 0) -> EpochPlan:
+    train, most = one.split is DatasetType.TRAIN, workload.train.total_training_steps
+    return EpochPlan(
+        rows,
+        workload.reader.batch_size if train else workload.reader.batch_size_eval,
+        world,
+        shuffling(workload, one, chance),
+        most if train and most >= 0 else None,
+    )
+
+
+def _check(one: Scheduled, plan: EpochPlan) -> None:
+    most = plan.most_steps
+    available = len(replace(plan, most_steps=None))
+    if most is not None and most > available:
+        what = f"{most} steps are asked for, an epoch has {available}"
+        raise ConfigError([Issue("train.total_training_steps", what)])
+    if len(plan) == 0:
+        msg = (
+            f"no step can be executed: {one.split} has {plan.samples} rows, one step of all ranks takes "
+            f"{plan.batch} x {plan.world.size}"
+        )
+        raise InvalidResultError(msg)
+
+
 def training(settled: Settled, comm: Comm, clock: Clock, told: Told) -> Trained:
     """Make all passes of a run.
 
@@ -166,35 +211,17 @@ class _Training:
     def phases(self) -> list[Phase]:
         """Make every pass and return what happened."""
         chance = self.comm.share(secrets.randbits(63), "chance of this run")
-        plans = [(one, self._plan(one, chance)) for one in schedule(self.settled.workload)]
-        for one, plan in plans:
-            self._check(one, plan)
+        workload, world = self.settled.workload, self.comm.world
+        plans = [
+            (one, _planned(workload, one, self.files[one.split].rows, world, chance)) for one in schedule(workload)
+        ]
+
+        def check() -> None:
+            for one, plan in plans:
+                _check(one, plan)
+
+        everywhere(self.comm, "plans of the epochs", check)
         return [self._pass(one, plan) for one, plan in plans]
-
-    def _plan(self, one: Scheduled, chance: int) -> EpochPlan:
-        workload = self.settled.workload
-        train = one.split is DatasetType.TRAIN
-        most = workload.train.total_training_steps
-        return EpochPlan(
-            self.files[one.split].rows,
-            workload.reader.batch_size if train else workload.reader.batch_size_eval,
-            self.comm.world,
-            shuffling(workload, one, chance),
-            most if train and most >= 0 else None,
-        )
-
-    def _check(self, one: Scheduled, plan: EpochPlan) -> None:
-        most = plan.most_steps
-        available = len(replace(plan, most_steps=None))
-        if most is not None and most > available:
-            what = f"{most} steps are asked for, an epoch has {available}"
-            raise ConfigError([Issue("train.total_training_steps", what)])
-        if len(plan) == 0:
-            msg = (
-                f"no step can be executed: {one.split} has {plan.samples} rows, one step of all ranks takes "
-                f"{plan.batch} x {plan.world.size}"
-            )
-            raise InvalidResultError(msg)
 
     def _pass(self, one: Scheduled, plan: EpochPlan) -> Phase:
         workload, files = self.settled.workload, self.files[one.split]

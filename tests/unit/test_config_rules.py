@@ -126,6 +126,8 @@ def test_a_column_besides_the_partition_column_is_read() -> None:
         ({"workflow.checkpoint": True}, "workflow.checkpoint"),
         ({"dataset.num_files_train": 0}, "dataset.num_files_train"),
         ({"dataset.num_samples_per_file": 0}, "dataset.num_samples_per_file"),
+        ({"train.epochs": 0}, "train.epochs"),
+        ({"train.total_training_steps": 0}, "train.total_training_steps"),
         ({"workflow.evaluation": True}, "dataset.num_files_eval"),
         ({"dataset.num_files_generated": 7}, "dataset.num_files_generated"),
         ({"dataset.record_element_type": "string"}, "dataset.record_element_type"),

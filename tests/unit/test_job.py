@@ -244,6 +244,36 @@ def test_more_steps_than_there_are_is_an_error(tmp_path: Path) -> None:
         run(changed(tree(tmp_path), "train.total_training_steps", 25), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "kind"),
+    [
+        ("reader.batch_size", 97, InvalidResultError),
+        ("reader.batch_size_eval", 49, InvalidResultError),
+        ("train.total_training_steps", 25, ConfigError),
+    ],
+)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_that_cannot_train_generates_nothing(
+    tmp_path: Path, path: str, value: int, kind: type[DlioError], ranks: int
+) -> None:
+    work = changed(tree(tmp_path), path, value)
+
+    def rank(comm: Comm) -> DlioError:
+        with pytest.raises(DlioError) as caught:
+            run(work, tmp_path, comm)
+        return caught.value
+
+    errors = Simulated.run(ranks, rank) if ranks > 1 else [rank(Solo())]
+    assert isinstance(errors[0], kind)
+    assert all(error.agreed for error in errors)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_run_without_a_phase_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing to do"):
+        run(only(tree(tmp_path)), tmp_path)
+
+
 def test_a_cap_on_the_steps_holds_for_every_epoch(tmp_path: Path) -> None:
     work = changed(tree(tmp_path), "train.total_training_steps", 5)
     proof = loaded(run(work, tmp_path) / "summary.json")["dlio"]
