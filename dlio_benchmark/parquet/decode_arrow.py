@@ -7,7 +7,8 @@ is read twice or on the side, the bytes are counted where they were fetched, and
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -68,20 +69,41 @@ class ArrowDecoder:
     """Decodes row groups of one file with pyarrow; several threads may do so at once.
 
     A pyarrow reader serves one thread at a time, so each thread takes an idle one, or opens one more from the
-    metadata that are known already.  Columns in ``keep_dictionaries`` come as indices into a dictionary.
+    metadata that are known already.
     """
 
-    def __init__(self, metadata: pq.FileMetaData, file_bytes: int, *, keep_dictionaries: Sequence[str] = ()) -> None:
+    def __init__(self, metadata: pq.FileMetaData, file_bytes: int) -> None:
         self._metadata, self._file_bytes = metadata, file_bytes
-        self._options = {"pre_buffer": False, "read_dictionary": list(keep_dictionaries)}
         self._idle: list[tuple[_Pieces, pq.ParquetFile]] = []
 
     def read(self, group: int, leaves: Sequence[int], chunks: Mapping[int, memoryview]) -> pa.Table:
         """Return the columns of row group ``group`` that have ``leaves``, whose bytes are ``chunks`` by file offset."""
+        with self._reader(chunks) as reader:
+            return reader.read_row_group(group, column_indices=list(leaves), use_threads=False)
+
+    def read_text(
+        self, group: int, leaf: int, chunks: Mapping[int, memoryview], *, rows_at_once: int, most_bytes: int
+    ) -> pa.ChunkedArray:
+        """Return a column of text or bytes as `read` would, decoded in steps that end when it gets too large.
+
+        Raises:
+            ParquetFileError: if it decodes to more than ``most_bytes``.
+        """
+        parts: list[pa.Array] = []
+        decoded = 0
+        with self._reader(chunks) as reader:
+            for batch in reader.iter_batches(rows_at_once, [group], [leaf], use_threads=False):
+                parts.append(batch.column(0))
+                decoded += parts[-1].nbytes
+                _check_text(decoded, most_bytes)
+        return pa.chunked_array([pa.concat_arrays(parts)])
+
+    @contextmanager
+    def _reader(self, chunks: Mapping[int, memoryview]) -> Iterator[Any]:
         source, file = self._taken()
         source.pieces = chunks
         try:
-            return file.reader.read_row_group(group, column_indices=list(leaves), use_threads=False)
+            yield file.reader
         finally:
             source.pieces = {}
             self._idle.append((source, file))
@@ -91,16 +113,7 @@ class ArrowDecoder:
             return self._idle.pop()
         except IndexError:
             source = _Pieces(self._file_bytes)
-            return source, pq.ParquetFile(source, metadata=self._metadata, **self._options)
-
-    def text_bytes(self, name: str, group: int, leaf: int, chunks: Mapping[int, memoryview]) -> int:
-        """Return to how many bytes the text or bytes of a column decode, without decoding repeated values."""
-        keeping = ArrowDecoder(self._metadata, self._file_bytes, keep_dictionaries=[name])
-        column = keeping.read(group, [leaf], chunks).column(0)
-        if not pa.types.is_dictionary(column.type):
-            return int(column.nbytes)
-        lengths = (pc.take(pc.binary_length(part.dictionary), part.indices) for part in column.chunks)
-        return sum(pc.sum(part).as_py() or 0 for part in lengths)
+            return source, pq.ParquetFile(source, metadata=self._metadata, pre_buffer=False)
 
 
 def check_chunks(metadata: pq.FileMetaData, file_bytes: int, groups: Sequence[int], leaves: Sequence[int]) -> None:
@@ -159,17 +172,33 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
-def values_of(column: pa.ChunkedArray, target: pa.DataType) -> Values:
+def _check_text(decoded: int, most_bytes: int) -> None:
+    if decoded > most_bytes:
+        raise ParquetFileError(
+            f"the values decode to {decoded} bytes or more; so few stored bytes may give {most_bytes}"
+        )
+
+
+def _plain(array: pa.Array, most_bytes: int) -> pa.Array:
+    """Return an array of dictionary indices as the values that they stand for."""
+    if is_octets(array.type.value_type):
+        lengths = pc.take(pc.binary_length(array.dictionary), array.indices)
+        _check_text(pc.sum(lengths).as_py() or 0, most_bytes)
+    return array.dictionary_decode()
+
+
+def values_of(column: pa.ChunkedArray, target: pa.DataType, most_bytes: int) -> Values:
     """Return a decoded column as values of Arrow type ``target``: NumPy for numbers without nulls and lists of them.
 
     Raises:
         SchemaMismatchError: if a list is not as long as ``target`` says.
+        ParquetFileError: if a dictionary stands for more than ``most_bytes`` bytes of text.
     """
     array = _in_one(column)
     if pa.types.is_fixed_size_list(target) and is_any_list(array.type) and _is_number(target.value_type):
         return _rows_of_lists(array, target.list_size)
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        array = _plain(array, most_bytes)
     if array.type != target and array.nbytes < _OFFSET_LIMIT_BYTES:
         array = array.cast(target)
     return _numbers(array) if _is_number(array.type) and array.null_count == 0 else array

@@ -14,7 +14,7 @@ from dlio_benchmark.batch import Values, as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.parquet.decode import Chunk, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder, octets_of, values_of
-from dlio_benchmark.parquet.decode_footer import Footer, is_plausible
+from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
 from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, PageError, PageHeader
 from dlio_benchmark.parquet.decode_memory import empty
 from dlio_benchmark.parquet.decode_plan import Plan, Wanted
@@ -102,21 +102,31 @@ class BlockDecoder:
     def _leave(self, number: int, place: int, body: memoryview, headers: Sequence[PageHeader]) -> None:
         """Leave a chunk to pyarrow: at once if it is the whole of a large column, else with others of its group."""
         chunk, column = self._chunks[number][place], self._plan.owners[place]
-        if column.octets and headers and headers[0].content.kind == DICTIONARY_PAGE:
-            most = chunk.values * headers[0].decoded
-            if not is_plausible(most, chunk.stored_bytes):
-                self._check_text(number, column, chunk, body)
-        if len(column.leaves) == 1 and chunk.decoded_bytes >= _LARGE_BYTES:
+        longest = headers[0].decoded if headers and headers[0].content.kind == DICTIONARY_PAGE else 0
+        if column.octets and chunk.values * longest > most_decoded(chunk.stored_bytes):
+            self._decode_text(number, column, chunk, body, longest)
+        elif len(column.leaves) == 1 and chunk.decoded_bytes >= _LARGE_BYTES:
             self._decode(number, {place: body})
         else:
             self._left[number][place] = body
 
-    def _check_text(self, number: int, column: Wanted, chunk: Chunk, body: memoryview) -> None:
-        """Raise ParquetFileError if a few large values are repeated so often that they would fill the memory."""
+    def _decode_text(self, number: int, column: Wanted, chunk: Chunk, body: memoryview, longest: int) -> None:
+        """Decode in steps a column that could fill the memory with ``longest`` bytes in each row."""
+        group, most_bytes = self._groups[number], most_decoded(chunk.stored_bytes)
         with self._naming(number, [column]):
-            text_bytes = self._arrow.text_bytes(column.name, self._groups[number], chunk.leaf, {chunk.start: body})
-            if not is_plausible(text_bytes, chunk.stored_bytes):
-                raise ParquetFileError(f"{chunk.stored_bytes} bytes cannot decode to {text_bytes}")
+            if pa.types.is_dictionary(self._footer.schema.field(column.name).type):
+                text = self._arrow.read(group, [chunk.leaf], {chunk.start: body}).column(0)
+            else:
+                step = {"rows_at_once": max(1, most_bytes // longest), "most_bytes": most_bytes}
+                text = self._arrow.read_text(group, chunk.leaf, {chunk.start: body}, **step)
+            self._keep(number, column, text)
+
+    def _keep(self, number: int, column: Wanted, values: pa.ChunkedArray) -> None:
+        rows, stored = self._chunks[number][0].rows, sum(self._chunks[number][p].stored_bytes for p in column.places)
+        if len(values) != rows:
+            raise ParquetFileError(f"{len(values)} rows came out; the footer says {rows}")
+        self._parts[column.name][number] = values_of(values, column.kind, most_decoded(stored))
+        self.by_arrow += 1
 
     @contextmanager
     def _naming(self, number: int, columns: Sequence[Wanted]) -> Iterator[None]:
@@ -136,12 +146,8 @@ class BlockDecoder:
         with self._naming(number, columns):
             leaves = sorted(chunks[place].leaf for place in bodies)
             table = self._arrow.read(group, leaves, {chunks[place].start: body for place, body in bodies.items()})
-            if table.num_rows != chunks[0].rows:
-                raise ParquetFileError(f"{table.num_rows} rows came out; the footer says {chunks[0].rows}")
-            values = {column.name: values_of(table.column(column.name), column.kind) for column in columns}
-        self.by_arrow += len(columns)
-        for name, part in values.items():
-            self._parts[name][number] = part
+            for column in columns:
+                self._keep(number, column, table.column(column.name))
 
 
 def _joined(parts: Sequence[Values]) -> Values:

@@ -89,6 +89,6 @@ class Footer:
         return str(self.metadata.schema.column(leaf).path)
 
 
-def is_plausible(decoded_bytes: int, stored_bytes: int) -> bool:
-    """Return whether so few stored bytes may hold so many decoded ones; small blocks always may."""
-    return decoded_bytes <= max(_PLAUSIBLE_BYTES, stored_bytes * _PLAUSIBLE_RATIO)
+def most_decoded(stored_bytes: int) -> int:
+    """Return to how many bytes ``stored_bytes`` may decode; a lie up to that size does no harm."""
+    return max(_PLAUSIBLE_BYTES, stored_bytes * _PLAUSIBLE_RATIO)

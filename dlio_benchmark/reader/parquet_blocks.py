@@ -18,7 +18,7 @@ from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.parquet.decode import Chunk
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder
 from dlio_benchmark.parquet.decode_block import BlockDecoder, Decoded
-from dlio_benchmark.parquet.decode_footer import Footer, is_plausible
+from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
 from dlio_benchmark.parquet.decode_memory import reserved
 from dlio_benchmark.parquet.decode_path import repeated
 from dlio_benchmark.parquet.decode_plan import Plan
@@ -217,7 +217,7 @@ class ParquetBlocks:
         decoded = rows * plan.row_bytes
         if plan.varying:
             decoded += sum(chunk.decoded_bytes for group in chunks for chunk in group if chunk.leaf in plan.varying)
-        if not is_plausible(decoded, stored):
+        if decoded > most_decoded(stored):
             msg = f"row group {groups[0]}: {stored} bytes cannot decode to {rows} rows of {decoded} bytes"
             raise ParquetFileError(msg)
         return _Layout(groups, chunks, portions, BlockShape(rows, len(groups), stored, decoded))
