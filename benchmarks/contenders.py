@@ -287,7 +287,7 @@ def product(_data: DataSet, root: str, *, ranks: int, keys: dict[str, Any], show
         done = subprocess.run([*start, *words], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(done.stdout[-500:] + done.stderr[-1000:])
-        return done.stdout
+        return done.stdout + done.stderr
 
     def one_pass() -> float:
         if shown == "generation":
