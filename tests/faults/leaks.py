@@ -65,7 +65,7 @@ def run(many: int, folder: str, seed: int) -> Finding:
     _epochs(many, root, folder, found)
     for name, fail in FAILURES.items():
         fail_once = _failing(fail, folder)
-        _repeat(f"failed runs ({name})", fail_once, max(4, many // len(FAILURES)), folder, found)
+        _repeat(f"failed runs ({name})", fail_once, max(4, -(-many // len(FAILURES))), folder, found)
     return found
 
 
