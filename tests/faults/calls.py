@@ -29,7 +29,7 @@ from dlio_benchmark.engine.verify import verify
 from dlio_benchmark.errors import DlioError, Exit
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.local import LocalStorage
-from dlio_benchmark.storage.posix import O_READ, Posix
+from dlio_benchmark.storage.posix import Posix
 
 SHORT = -1
 ERRORS = (errno.EIO, errno.EINTR, errno.ENOSPC, SHORT, errno.EACCES, errno.EDQUOT)
@@ -61,7 +61,7 @@ class Failing(Posix):
 
     def open(self, path: str, flags: int) -> int:
         """Open, or fail."""
-        self._try("open", f"{'read' if flags == O_READ else 'write'} {path}")
+        self._try("open", f"{'write' if flags & os.O_ACCMODE else 'read'} {path}")
         return os.open(path, flags, 0o644)
 
     def write(self, fd: int, chunk: memoryview) -> int:
