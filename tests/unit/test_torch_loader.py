@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
-import signal
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from fateful_reader import Fateful
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +27,6 @@ from dlio_benchmark.errors import StorageError, WorkerLostError
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
 from dlio_benchmark.plan.generation import PlannedFile
-from dlio_benchmark.reader.null import NullFile, NullReader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.local import LocalStorage
 
@@ -128,20 +125,6 @@ def test_tensors_share_the_memory_of_a_batch() -> None:
     assert columns["x"][1] == 7
     columns["x"].flags.writeable = False
     assert torch.equal(tensors(Batch(((Block(6, columns), 1, 3),)))["x"], torch.tensor([7.0, 2.0], dtype=torch.float64))
-
-
-@dataclass
-class Fateful:
-    """A reader for whom opening file 1 is an error that names the modules of the process, and file 2 its end."""
-
-    decode: str = "none"
-
-    def open(self, path: str) -> NullFile:
-        if path == path_of(1):
-            raise StorageError(f"{path}: {' '.join(sys.modules)}")
-        if path == path_of(2):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return NullReader(100_000, 10_000).open(path)
 
 
 @pytest.fixture
