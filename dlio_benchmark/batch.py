@@ -51,7 +51,8 @@ def joined(parts: list[Values]) -> Values:
     if len(parts) == 1:
         return parts[0]
     if not all(isinstance(part, np.ndarray) for part in parts):
-        return pa.concat_arrays([as_arrow(part) for part in parts])
+        kind = next(part.type for part in parts if not isinstance(part, np.ndarray))
+        return pa.concat_arrays([as_arrow(part).cast(kind) for part in parts])
     if len({part.shape[1:] for part in parts}) == 1:
         return np.concatenate(parts)
     lengths = np.concatenate([np.full(len(part), part.shape[1], dtype=np.int64) for part in parts])

@@ -81,6 +81,14 @@ def test_rows_of_different_lengths_become_a_list_array() -> None:
     assert joined([wide, narrow]).to_pylist() == [[0, 1, 2], [3, 4, 5], [0, 1]]
 
 
+def test_a_column_with_nulls_in_one_block_only_is_joined() -> None:
+    whole, holed = np.arange(4, dtype=np.float32), pa.array([None, 1.0], pa.float32())
+    assert joined([whole, holed]).to_pylist() == [0, 1, 2, 3, None, 1]
+    kind = pa.list_(pa.field("element", pa.int32()), 2)
+    lists = pa.array([[1, None]], kind)
+    assert joined([np.array([[5, 6]], np.int32), lists]).to_pylist() == [[5, 6], [1, None]]
+
+
 def test_two_dimensions_are_a_fixed_size_list_in_arrow() -> None:
     assert as_arrow(np.zeros((2, 3), np.float32)).type == pa.list_(pa.float32(), 3)
 
