@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from dlio_benchmark.report.results import write_json
 LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
 FAILURE = "failure.json"
 SUMMARY = "summary.json"
+_RESULT = re.compile(r"(summary|failure|[0-9]+_output|[0-9]+_per_epoch_stats)\.json(\.[0-9]+\.partial)?")
 _STATES: Mapping[int, str] = {Exit.INTERRUPTED: "interrupted", Exit.TERMINATED: "interrupted"}
 
 
@@ -75,11 +77,9 @@ def forget_earlier(folder: str) -> None:
     Raises:
         CannotCreateError: if they cannot be removed.
     """
-    for name in (SUMMARY, FAILURE):
-        path = os.path.join(folder, name)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-        except OSError as error:
-            msg = f"{path}: cannot remove the result of an earlier run: {error.strerror}"
-            raise CannotCreateError(msg) from error
+    try:
+        for name in filter(_RESULT.fullmatch, os.listdir(folder)):
+            os.unlink(os.path.join(folder, name))
+    except OSError as error:
+        msg = f"{error.filename}: cannot remove the result of an earlier run: {error.strerror}"
+        raise CannotCreateError(msg) from error

@@ -5,6 +5,7 @@ Everything is strict JSON.  Each file is written aside and renamed, and ``summar
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -150,8 +151,8 @@ def summary_of(outcome: Outcome) -> dict[str, Any]:
     """Return summary.json."""
     dataset = outcome.workload.dataset
     per_host = len(outcome.ranks) // max(1, len(outcome.hosts))
-    files_per_rank = dataset.num_files_train // max(1, len(outcome.ranks))
-    data_gib = per_host * dataset.num_samples_per_file * files_per_rank * outcome.record_bytes / GIB
+    samples = per_host * dataset.num_samples_per_file * dataset.num_files_train // max(1, len(outcome.ranks))
+    data_gib = samples * outcome.record_bytes / GIB
     first = outcome.hosts[0]
     return {
         "start": outcome.started,
@@ -236,6 +237,8 @@ def write_json(folder: str, name: str, value: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
         msg = f"{path}: cannot write the result: {error.strerror}"
         raise CannotCreateError(msg) from error
 
