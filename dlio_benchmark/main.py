@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlio_benchmark import __version__
-from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, PeerFailedError, UsageError
+from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, PeerFailedError, UsageError, shown
 
 if TYPE_CHECKING:
     from dlio_benchmark.comm import Comm
     from dlio_benchmark.config.files import Composed
     from dlio_benchmark.report.failure import Recorder, RecordingGuard
+    from dlio_benchmark.utils.config import ConfigArguments
 
 USAGE = """\
 dlio_benchmark: measures storage under the I/O of deep-learning training
@@ -40,6 +41,15 @@ options:
 
 Start several ranks with a launcher: mpirun -n 4 dlio_benchmark workload=NAME ...
 Workloads: {workloads}
+"""
+
+
+QUERY_USAGE = """\
+dlio_benchmark_query: prints the value of one key of a workload, or None
+
+usage: dlio_benchmark_query [workload=NAME] ++workload.workflow.query=KEY [--config-dir DIR]
+
+  KEY is dotted and below workload: dataset.num_files_train, reader.batch_size, ...
 """
 
 
@@ -90,14 +100,18 @@ _FLAGS: Mapping[str, Mapping[str, Any]] = {
     "--keys": {"show": "keys"},
     "--strict": {"strict": True},
 }
+_SHOWN = ("", "help", "version", "keys", "job")
 _VALUED = {"--config-dir": "config_dir", "-cd": "config_dir", "--cfg": "show", "-c": "show"}
 
 
-def _shown(arguments: Arguments) -> str | None:
+def _told(arguments: Arguments) -> str | None:
     if arguments.show == "help":
         folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "workload")
         names = sorted(name.removesuffix(".yaml") for name in os.listdir(folder) if name.endswith(".yaml"))
         return USAGE.format(workloads=", ".join(names))
+    if arguments.show not in _SHOWN:
+        msg = f"--cfg takes 'job', got {arguments.show!r}"
+        raise UsageError(msg)
     if arguments.show == "version":
         return f"dlio_benchmark {__version__}\n"
     if arguments.show == "keys":
@@ -111,12 +125,12 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the benchmark as ``argv`` asks and return the exit status."""
     try:
         arguments = parse(argv)
-        shown = _shown(arguments)
+        told = _told(arguments)
     except UsageError as error:
         print(error, file=sys.stderr)
         return int(error.code)
-    if shown is not None:
-        print(shown, end="")
+    if told is not None:
+        print(told, end="")
         return Exit.OK
     from dlio_benchmark.report.failure import LAUNCH_VARIABLE, Recorder, RecordingGuard  # noqa: PLC0415 - as above
 
@@ -159,7 +173,9 @@ def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm, recorder
     recorder.learn(environ, arguments.overrides, composed.workload)
     composed = composed.redacted(recorder.redactor)
     if arguments.show:
-        return _print_job(arguments, composed, comm)
+        if comm.world.rank == 0:
+            print(composed.printed, end="")
+        return Exit.OK
     from dlio_benchmark.clock import sleep_sharply  # noqa: PLC0415
     from dlio_benchmark.job import Job  # noqa: PLC0415
     from dlio_benchmark.report.failure import forget_earlier  # noqa: PLC0415
@@ -189,15 +205,6 @@ def _composed(arguments: Arguments) -> Composed:
     return compose_workload(arguments.overrides, arguments.config_dir)
 
 
-def _print_job(arguments: Arguments, composed: Composed, comm: Comm) -> int:
-    if arguments.show != "job":
-        msg = f"--cfg takes 'job', got {arguments.show!r}"
-        raise UsageError(msg)
-    if comm.world.rank == 0:
-        print(composed.printed, end="")
-    return Exit.OK
-
-
 def output_folder(workload: Mapping[str, Any], environ: Mapping[str, str], run_dir: str) -> str:
     """Return where results go: output.folder, then DLIO_OUTPUT_FOLDER, then Hydra's run folder."""
     output = workload.get("output")
@@ -207,6 +214,13 @@ def output_folder(workload: Mapping[str, Any], environ: Mapping[str, str], run_d
 
 def _open_output(composed: Composed, folder: str, log: Any, log_file: str) -> None:
     from dlio_benchmark.config.files import write_record  # noqa: PLC0415
+
+    _make_folder(folder)
+    write_record(composed, composed.run_dir if composed.subfolder is None else folder)
+    log.open(folder, log_file)
+
+
+def _make_folder(folder: str) -> None:
     from dlio_benchmark.errors import CannotCreateError  # noqa: PLC0415
 
     try:
@@ -214,8 +228,6 @@ def _open_output(composed: Composed, folder: str, log: Any, log_file: str) -> No
     except OSError as error:
         msg = f"{folder}: cannot create the output folder: {error.strerror}"
         raise CannotCreateError(msg) from error
-    write_record(composed, composed.run_dir if composed.subfolder is None else folder)
-    log.open(folder, log_file)
 
 
 class DLIOBenchmark:
@@ -251,14 +263,33 @@ class DLIOBenchmark:
         """Number of ranks."""
         return self.comm.world.size
 
+    @property
+    def args(self) -> ConfigArguments:
+        """The configuration as DLIO's attributes; that of the workload from `initialize` on."""
+        from dlio_benchmark.utils.config import ConfigArguments  # noqa: PLC0415
+
+        return ConfigArguments.get_instance()
+
     def initialize(self) -> None:
-        """Check the workload and make the output folder."""
+        """Check the workload and make the output folder, without results of an earlier run.
+
+        Raises:
+            ConfigError: if the workload is not valid.
+            CannotCreateError: if the folder cannot be made.
+        """
         from dlio_benchmark import session  # noqa: PLC0415
+        from dlio_benchmark.engine.agree import on_root  # noqa: PLC0415
 
         settled = self.job.settle()
         session.begin(settled.workload, self.comm)
-        os.makedirs(self.output_folder, exist_ok=True)
-        self.job.log.open(self.output_folder, settled.workload.output.log_file)
+        on_root(self.comm, "output folder", lambda: self._open(settled.workload.output.log_file))
+
+    def _open(self, log_file: str) -> None:
+        from dlio_benchmark.report.failure import forget_earlier  # noqa: PLC0415
+
+        _make_folder(self.output_folder)
+        forget_earlier(self.output_folder)
+        self.job.log.open(self.output_folder, log_file)
 
     def run(self) -> None:
         """Generate and train as the workload says."""
@@ -270,23 +301,31 @@ class DLIOBenchmark:
 
 
 def _plain(workload: Any) -> Mapping[str, Any]:
-    if not isinstance(workload, Mapping):
-        from omegaconf import OmegaConf  # noqa: PLC0415
+    from omegaconf import OmegaConf  # noqa: PLC0415
+    from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
 
-        if not OmegaConf.is_config(workload):
-            raise ConfigError([Issue("workload", f"must be a mapping, got {workload!r}")])
-        workload = OmegaConf.to_container(workload, resolve=True)
-    return workload  # type: ignore[no-any-return]
+    if OmegaConf.is_config(workload):
+        try:
+            workload = OmegaConf.to_container(workload, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError([Issue("workload", str(error).partition("\n")[0])]) from error
+    if not isinstance(workload, Mapping):
+        raise ConfigError([Issue("workload", f"must be a mapping, got {shown(workload)}")])
+    return workload
 
 
 def query(argv: Sequence[str]) -> int:
     """Print the value of the key that ``workload.workflow.query`` names, or None."""
-    from dlio_benchmark.config.files import compose_workload  # noqa: PLC0415
     from dlio_benchmark.config.redact import Redactor  # noqa: PLC0415
     from dlio_benchmark.utils.config import ConfigArguments, GetConfig, LoadConfig  # noqa: PLC0415
 
     try:
-        composed = compose_workload(list(argv))
+        asked = parse(argv)
+        told = _told(asked)
+        if told is not None:
+            print(QUERY_USAGE if asked.show == "help" else told, end="")
+            return Exit.OK
+        composed = _composed(asked)
         arguments = ConfigArguments()
         LoadConfig(arguments, composed.workload)
         name = str((composed.workload.get("workflow") or {}).get("query") or "")
