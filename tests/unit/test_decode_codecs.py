@@ -43,7 +43,7 @@ def codec_places(footer: bytes, codec: int) -> list[int]:
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("options", [{}, {"write_statistics": False}, {"write_page_index": True}])
-def test_known_codecs_pass(codec: str, options: dict[str, Any], guess: int) -> None:
+def test_known_codecs_pass(codec: str, options: dict[str, Any]) -> None:
     footer, chunks = footer_of(compression=codec, **options)
     check_codecs(memoryview(footer), chunks)
 
