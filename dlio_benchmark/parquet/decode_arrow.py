@@ -135,6 +135,8 @@ def check_chunks(metadata: pq.FileMetaData, file_bytes: int, groups: Sequence[in
     except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
         msg = f"the footer is damaged: {error}"
         raise ParquetFileError(msg) from error
+    finally:
+        del file  # the failed read keeps its traceback, in which this frame would keep the reader, in a circle
 
 
 def _in_one(column: pa.ChunkedArray) -> pa.Array:
