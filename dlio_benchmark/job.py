@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from dlio_benchmark.clock import Clock, RealClock
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.data_generator.manifest import FileEntry, load
+from dlio_benchmark.data_generator.manifest import JOURNAL, MANIFEST, TABLE, FileEntry, load
 from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.engine.parts import WRITERS
@@ -27,6 +28,8 @@ from dlio_benchmark.report import results
 from dlio_benchmark.report.host import Host, peak_rss_bytes, this_host
 from dlio_benchmark.report.log import Log, local_time
 from dlio_benchmark.report.progress import Meter
+from dlio_benchmark.storage.local import LocalStorage
+from dlio_benchmark.storage.lock import LOCK_NAME
 
 
 @dataclass(slots=True)
@@ -90,7 +93,7 @@ class Job:
         if flow.train:
             self._train(settled)
             if not settled.workload.dataset.keep_files:
-                on_root(self.comm, "removal of the data set", lambda: settled.storage.delete("."))
+                on_root(self.comm, "removal of the data set", lambda: _remove(settled.storage))
 
     def _foresee(self, workload: Workload) -> None:
         """Refuse what cannot end well before anything is generated."""
@@ -216,6 +219,14 @@ class Job:
 def _window(workload: Workload) -> Window:
     metric = workload.output.metric
     return Window(metric.exclude_start_steps, metric.exclude_end_steps)
+
+
+def _remove(storage: LocalStorage) -> None:
+    """Remove what belongs to a data set, and its folder if nothing else is in it."""
+    for path in (*(split.value for split in DatasetType), MANIFEST, TABLE, JOURNAL, LOCK_NAME):
+        storage.delete(path)
+    with suppress(OSError):
+        os.rmdir(storage.root)
 
 
 def _phases(workload: Workload) -> str:

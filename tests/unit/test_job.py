@@ -293,6 +293,13 @@ def test_the_data_set_is_removed_when_it_is_not_to_be_kept(tmp_path: Path) -> No
     assert not (tmp_path / "data").exists()
 
 
+def test_removing_the_data_set_leaves_what_does_not_belong_to_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "notes.txt").touch()
+    run(changed(tree(tmp_path), "dataset.keep_files", False), tmp_path)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["notes.txt"]
+
+
 def test_records_of_random_size_make_files_of_different_width(tmp_path: Path) -> None:
     work = tree(tmp_path, record_length_bytes=4096, record_length_bytes_stdev=2000, num_samples_per_file=2)
     del work["dataset"]["parquet"]
