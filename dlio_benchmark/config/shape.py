@@ -67,10 +67,17 @@ def differences(found: Workload, wanted: Workload) -> list[Issue]:
     settled = [_COLUMNS, *_SAMPLE] if _same_columns(found.dataset, wanted.dataset) else []
     if found.dataset.compression is not wanted.dataset.compression:
         settled.append(_LEVEL)  # levels of different codecs do not compare
-    return [
-        Issue(path, f"the data set has {_spelled(found, path)}, the configuration wants {_spelled(wanted, path)}")
+    differ = [
+        path
         for path in [*have, *(path for path in want if path not in have)]
         if have.get(path) != want.get(path) and path not in settled
+    ]
+    spelled = [(path, _spelled(found, path), _spelled(wanted, path)) for path in differ]
+    # What is spelled alike differs only in consequence of another key, which says it better.
+    return [
+        Issue(path, f"the data set has {one}, the configuration wants {other}")
+        for path, one, other in spelled
+        if one != other or all(a == b for _, a, b in spelled)
     ]
 
 

@@ -47,6 +47,11 @@ def test_a_key_that_shapes_data_is_named_with_both_values(key: str, value: Any) 
     assert all(one.where.startswith("dataset.parquet.") for one in rest)
 
 
+def test_what_only_follows_from_another_key_is_not_named() -> None:
+    fewer = differences(workload(num_samples_per_file=3), workload(num_samples_per_file=2000))
+    assert [issue.where for issue in fewer] == ["dataset.num_samples_per_file"]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
