@@ -8,6 +8,7 @@ returned depends on (n, key) alone, so every rank computes the same order withou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,20 +56,42 @@ class Order:
     def __getitem__(self, positions: slice) -> Ids:
         start, stop, step = positions.indices(self.n)
         ids = np.arange(start, stop, step, dtype=np.int64)
-        return ids if self.key is None or self.n < 2 else self._walked(ids.astype(np.uint64))
+        return ids if self.key is None or self.n < 2 else self._walked(ids)
 
-    def _walked(self, ids: NDArray[np.uint64]) -> Ids:
+    def _walked(self, ids: Ids) -> Ids:
         half = max(1, ((self.n - 1).bit_length() + 1) // 2)
-        ids = self._once(ids, half)
+        rounds = [_Round(mixed(self.key or 0, turn), half, len(ids)) for turn in range(_rounds(half))]
+        ids = _once(ids, half, rounds)
         outside = np.flatnonzero(ids >= self.n)
         while outside.size:
-            ids[outside] = self._once(ids[outside], half)
+            ids[outside] = _once(ids[outside], half, rounds)
             outside = outside[ids[outside] >= self.n]
-        return ids.astype(np.int64)
+        return ids
 
-    def _once(self, ids: NDArray[np.uint64], half: int) -> NDArray[np.uint64]:
-        mask, bits = np.uint64((1 << half) - 1), np.uint64(half)
-        left, right = ids >> bits, ids & mask
-        for turn in range(_ROUNDS_OF_SMALL_HALVES if half < _SMALL_BITS else _ROUNDS):
-            left, right = right, left ^ (_scrambled(right, mixed(self.key or 0, turn)) & mask)
-        return left << bits | right
+
+class _Round:
+    """One round's function of a half; where halves repeat often, a table of its values."""
+
+    __slots__ = ("_key", "_mask", "_table")
+
+    def __init__(self, key: int, half: int, uses: int) -> None:
+        self._key, self._mask = key, (1 << half) - 1
+        self._table = self._of(np.arange(1 << half, dtype=np.int64)) if 1 << half <= uses else None
+
+    def __call__(self, halves: Ids) -> Ids:
+        return self._of(halves) if self._table is None else np.take(self._table, halves)
+
+    def _of(self, halves: Ids) -> Ids:
+        scrambled = _scrambled(halves.astype(np.uint64), self._key)
+        return (scrambled & np.uint64(self._mask)).astype(np.int64)
+
+
+def _rounds(half: int) -> int:
+    return _ROUNDS_OF_SMALL_HALVES if half < _SMALL_BITS else _ROUNDS
+
+
+def _once(ids: Ids, half: int, rounds: Sequence[_Round]) -> Ids:
+    left, right = ids >> half, ids & ((1 << half) - 1)
+    for of in rounds:
+        left, right = right, left ^ of(right)
+    return left << half | right
