@@ -62,7 +62,7 @@ class _Pieces:
         return piece[:count]
 
     def close(self) -> None:
-        pass
+        """Do nothing: nothing is open."""
 
 
 class ArrowDecoder:
