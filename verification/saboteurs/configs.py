@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
 from dlio_benchmark.config.decode import decode
+from dlio_benchmark.config.files import compose_workload
+from dlio_benchmark.config.shape import shape_of
 from dlio_benchmark.data_generator.parquet_generator import COMPRESSION_MAP
 from dlio_benchmark.errors import ConfigError
 from dlio_benchmark.utils.config import LoadConfig
@@ -95,4 +101,56 @@ DECODES: Mapping[str, Callable[[Tree], object]] = {
     "unknown-codec-falls-back": _falls_back,
     "unknown-key-ignored": _ignores_unknown_keys,
     "stops-at-the-first-problem": _stops_at_the_first,
+}
+
+
+def compose(folder: Path) -> object:
+    """Take a workload file as the product does."""
+    return decode(dict(compose_workload(["workload=attack"], str(folder)).workload))
+
+
+def _instantiates(folder: Path) -> object:
+    tree = yaml.safe_load((folder / "workload" / "attack.yaml").read_text(encoding="utf-8"))
+    named = tree["dataset"]["data_folder"]
+    module, kind, method = named["_target_"].split(".")
+    made = getattr(importlib.import_module(module), kind)(*named["_args_"])
+    return getattr(made, method)()
+
+
+TAKES: Mapping[str, Callable[[Path], object]] = {"instantiates-from-configuration": _instantiates}
+
+
+def _joined_unchecked(root: Path, path: str) -> None:
+    full = os.path.join(root, path)
+    os.makedirs(os.path.dirname(full), exist_ok=True)
+    with open(full, "wb") as file:
+        file.write(b"x")
+
+
+PUTS: Mapping[str, Callable[[Path, str], None]] = {"joins-paths-unchecked": _joined_unchecked}
+
+
+def _without_manifest(tree: Tree, folder: Path) -> Ran:
+    Path(tree["dataset"]["data_folder"], "dlio_manifest.json").unlink(missing_ok=True)
+    changed = _plain(tree)
+    if list(Path(tree["dataset"]["data_folder"]).glob("train/*.parquet")):
+        changed["workflow"]["generate_data"] = False
+        changed["workflow"]["train"] = False
+    return run_job(changed, folder)
+
+
+def _with_any_manifest(tree: Tree, folder: Path) -> Ran:
+    manifest = Path(tree["dataset"]["data_folder"], "dlio_manifest.json")
+    if manifest.exists():
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        content["shape"] = shape_of(decode(_plain(tree)).workload)
+        manifest.write_text(json.dumps(content), encoding="utf-8")
+    changed = _plain(tree)
+    changed["workflow"]["train"] = changed["workflow"]["train"] and not manifest.exists()
+    return run_job(changed, folder)
+
+
+REFUSALS: Mapping[str, Callable[[Tree, Path], Ran]] = {
+    "manifest-not-compared": _without_manifest,
+    "manifest-without-digest": _with_any_manifest,
 }

@@ -1,0 +1,63 @@
+"""A rank that fails ends the job in time, with an error, and is named; nothing of the job is left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dlio_benchmark.launch import Finished, run
+from verification.evidence import Recorder
+
+ROOT = Path(__file__).parents[2]
+JOB = Path(__file__).parent / "fault_job.py"
+DEADLINE_S = 2.0
+FAULTS = {"raises": "exception", "killed": "kill-9", "exits": "exit-3", "hangs": "hang"}
+STAGES = ("generate", "train")
+SPOILS: Mapping[str, Callable[[Finished], Finished]] = {
+    "exit-code-zero-on-failure": lambda done: replace(done, code=0),
+    "swallowed-rank-failure": lambda done: replace(done, code=0, stderr="", stdout="complete\n"),
+}
+
+
+def job(fault: str, stage: str) -> Finished:
+    """Run the small job on two ranks, with a fault on the second."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, str(JOB), fault, stage, "--deadline", str(DEADLINE_S)]
+    return run(2, argv, timeout_s=60.0, env=environ, grace_s=20.0)
+
+
+def the_failure_ends_the_job(evidence: Recorder, done: Finished, stage: str) -> None:
+    """Hold that a job ended by itself, in time, with a code that says so, naming rank and stage."""
+    most = DEADLINE_S + 10
+    evidence.hold(
+        round(done.seconds, 2), what="seconds from the fault to the end of the job", at_most=most, at_least=0, unit="s"
+    )
+    evidence.hold(done.code % 256, what="exit code", at_least=1, at_most=255)
+    evidence.equal(("rank 1" in done.stderr, stage in done.stderr), (True, True), what="rank and stage are named")
+    evidence.equal((done.timed_out, tuple(done.left)), (False, ()), what="processes that had to be killed")
+    evidence.equal("complete" in done.stdout, False, what="success claimed")
+
+
+@pytest.mark.claim("product-4")
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failing_rank_ends_the_job_and_is_named(evidence: Recorder, fault: str, stage: str) -> None:
+    done = job(FAULTS[fault], stage)
+    the_failure_ends_the_job(evidence, done, stage)
+    evidence.cover("fault", fault)
+    evidence.cover("stage", stage)
+    for name, spoil in SPOILS.items():
+        with evidence.saboteur(name):
+            the_failure_ends_the_job(evidence, spoil(done), stage)
+
+
+@pytest.mark.claim("product-4")
+def test_a_rank_that_leaves_early_is_a_failure(evidence: Recorder) -> None:
+    the_failure_ends_the_job(evidence, job("exit-0", "train"), "train")
+    with evidence.saboteur("rank-that-returns-early"):
+        the_failure_ends_the_job(evidence, job("none", "train"), "train")

@@ -1,0 +1,78 @@
+"""Data sets on a disk: whole files or none, no other configuration, nothing that grows, nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verification.contracts.dataset import (
+    CHANGES,
+    ENDINGS,
+    aliases_are_bounded,
+    another_configuration_is_refused,
+    no_ending_leaves_half_a_file,
+    no_path_leads_out,
+    nothing_grows_over_epochs,
+    nothing_named_is_called,
+    put_in_storage,
+)
+from verification.contracts.job import run_job
+from verification.contracts.loader import Side, direct, threads, wide_files
+from verification.evidence import Recorder
+from verification.probes import descriptors
+from verification.saboteurs import LOADERS, READERS
+from verification.saboteurs.configs import PUTS, REFUSALS, TAKES, compose
+from verification.saboteurs.writers import WRITERS, product_writer
+
+
+@pytest.mark.claim("product-10")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_no_ending_leaves_half_a_file(evidence: Recorder, tmp_path: Path, ending: str) -> None:
+    no_ending_leaves_half_a_file(evidence, product_writer, ending, tmp_path / "product")
+    for name in ("writes-under-the-final-name", "renames-before-the-footer"):
+        with evidence.saboteur(name):
+            no_ending_leaves_half_a_file(evidence, WRITERS[name], ending, tmp_path / name)
+
+
+@pytest.mark.claim("product-11")
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_data_set_of_another_configuration_is_refused(evidence: Recorder, tmp_path: Path, field: str) -> None:
+    another_configuration_is_refused(evidence, run_job, field, tmp_path / "product")
+    for name, run in REFUSALS.items():
+        if field != "num_files_train":
+            with evidence.saboteur(name):
+                another_configuration_is_refused(evidence, run, field, tmp_path / name)
+
+
+@pytest.mark.claim("product-16")
+@pytest.mark.parametrize("loader", [direct, threads])
+def test_nothing_grows_over_epochs_and_failures(evidence: Recorder, tmp_path: Path, loader: object) -> None:
+    descriptors.calibrate()
+    files = wide_files(tmp_path / "files")
+    made = direct if loader is direct else threads
+    nothing_grows_over_epochs(evidence, Side(loader=made), files)
+    with evidence.saboteur("leaks-open-files"):
+        nothing_grows_over_epochs(evidence, Side(READERS["leaks-open-files"], made), files)
+    with evidence.saboteur("keeps-every-batch"):
+        nothing_grows_over_epochs(evidence, Side(loader=LOADERS["keeps-every-batch"]), files)
+
+
+@pytest.mark.claim("product-17")
+@pytest.mark.parametrize("attack", ["parent folder", "absolute path"])
+def test_no_path_leads_out_of_the_data_folder(evidence: Recorder, tmp_path: Path, attack: str) -> None:
+    no_path_leads_out(evidence, put_in_storage, attack, tmp_path / "product")
+    with evidence.saboteur("joins-paths-unchecked"):
+        no_path_leads_out(evidence, PUTS["joins-paths-unchecked"], attack, tmp_path / "wrong")
+
+
+@pytest.mark.claim("product-17")
+def test_nothing_that_a_configuration_names_is_called(evidence: Recorder, tmp_path: Path) -> None:
+    nothing_named_is_called(evidence, compose, tmp_path / "product")
+    with evidence.saboteur("instantiates-from-configuration"):
+        nothing_named_is_called(evidence, TAKES["instantiates-from-configuration"], tmp_path / "wrong")
+
+
+@pytest.mark.claim("product-17")
+def test_aliases_are_bounded(evidence: Recorder, tmp_path: Path) -> None:
+    aliases_are_bounded(evidence, compose, tmp_path / "product")
