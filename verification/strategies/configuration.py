@@ -10,6 +10,7 @@ from verification.strategies.files import MODES
 from verification.strategies.schemas import name_lists
 
 DTYPES = ("float32", "float64", "string", "binary", "bool", "list", "int32", "int64", "uint8")
+PARTITIONING = ("string", "bool", "int32", "int64", "uint8")
 
 
 @st.composite
@@ -26,13 +27,16 @@ def columns_sections(draw: st.DrawFn, *, max_columns: int = 4) -> list[dict[str,
 
 @st.composite
 def parquet_sections(draw: st.DrawFn) -> dict[str, Any]:
-    """Return a ``dataset.parquet`` section; every key may be absent."""
+    """Return a valid ``dataset.parquet`` section; every key may be absent."""
     columns = draw(columns_sections())
+    scalars = [one["name"] for one in columns if one["dtype"] in PARTITIONING and one.get("size", 1) == 1]
     full = {
         "columns": columns,
         "row_group_size": draw(st.integers(1, 4096)),
         "read_mode": draw(st.sampled_from(MODES)),
-        "partition_by": draw(st.none() | st.sampled_from([column["name"] for column in columns])),
+        "partition_by": draw(st.sampled_from([None, *(scalars if len(columns) > 1 else [])])),
     }
     kept = draw(st.sets(st.sampled_from(sorted(full))))
+    if full["partition_by"] is not None and "partition_by" in kept:
+        kept.add("columns")
     return {key: value for key, value in full.items() if key in kept}
