@@ -84,6 +84,17 @@ class Footer:
             found.append(Chunk(leaf, start, stored, rows, values, column.compression, decoded))
         return found
 
+    def stored(self, leaves: tuple[int, ...]) -> tuple[tuple[str, str], ...]:
+        """Return path and physical type of each of ``leaves``; nothing for a file without row groups.
+
+        The Parquet schema would say as much, but pyarrow ties metadata whose schema was asked for into a cycle, and
+        every footer would wait for the garbage collector.
+        """
+        if not self.group_rows:
+            return ()
+        chunks = map(self.metadata.row_group(0).column, leaves)
+        return tuple((chunk.path_in_schema, chunk.physical_type) for chunk in chunks)
+
     def name(self, leaf: int) -> str:
         """Return the dotted path of a leaf."""
         return str(self.metadata.schema.column(leaf).path)

@@ -55,7 +55,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to read ``columns`` of all files whose schemas are ``schema`` and ``parquet_schema``.
+    """How to read ``columns`` of all files with the Arrow schema ``schema`` whose leaves are ``stored`` alike.
 
     ``leaves`` are the wanted leaves in the order of the file, ``owners`` the column that each belongs to.
     ``row_bytes`` is the decoded size of a row without the columns of the leaves ``varying``.
@@ -63,7 +63,7 @@ class Plan:
 
     columns: Sequence[Column] | None
     schema: pa.Schema
-    parquet_schema: Any
+    stored: tuple[tuple[str, str], ...]
     wanted: tuple[Wanted, ...]
     leaves: tuple[int, ...]
     owners: tuple[Wanted, ...]
@@ -74,8 +74,8 @@ class Plan:
         """Return whether the plan holds for ``columns`` of another file."""
         return bool(
             self.columns == columns
-            and self.parquet_schema.equals(footer.metadata.schema)
             and self.schema.equals(footer.schema, check_metadata=True)
+            and self.stored == footer.stored(self.leaves)
         )
 
     def decoded_bytes(self, footer: Footer, group: int) -> int:
@@ -193,4 +193,4 @@ def plan(footer: Footer, columns: Sequence[Column] | None, path: str) -> Plan:
     row_bytes = sum(column.row_bytes or 0 for column in found)
     by_leaf = {leaf: column for column in found for leaf in column.leaves}
     owners = tuple(by_leaf[leaf] for leaf in leaves)
-    return Plan(columns, schema, parquet_schema, found, leaves, owners, varying, row_bytes)
+    return Plan(columns, schema, footer.stored(leaves), found, leaves, owners, varying, row_bytes)
