@@ -99,6 +99,8 @@ class _Feeder:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
+        for future, _, _ in self._promises:
+            future.cancel()
 
     def runs(self, tally: Tally) -> Iterator[Run]:
         """Yield the runs in plan order and add what each took to ``tally``."""
@@ -183,6 +185,7 @@ class _Feeder:
                 left.drop(len(pieces) - number)
                 return False
             future = self._pool.submit(_read_piece, self._source, (file, left), piece)
+            future.add_done_callback(left.cancelled)
             with self._changed:
                 self._promises.append((future, cost, counted))
                 self._changed.notify_all()
@@ -203,6 +206,11 @@ class _Countdown:
             if self._left > 0:
                 return
         self._file.close()
+
+    def cancelled(self, future: Future[tuple[Run, Tally]]) -> None:
+        """Count a piece as done that will not be read."""
+        if future.cancelled():
+            self.drop(1)
 
 
 def _read_piece(source: Source, held: tuple[OpenFile, _Countdown], piece: Piece) -> tuple[Run, Tally]:

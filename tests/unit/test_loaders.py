@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from dlio_benchmark.errors import DataMissingError, ParquetFileError
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
 from dlio_benchmark.plan.generation import PlannedFile
+from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.reader.null import NullReader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
@@ -193,6 +195,67 @@ def test_leaving_an_epoch_early_stops_its_threads(storage: MemoryStorage) -> Non
     batches.close()  # type: ignore[attr-defined]
     loader.close()
     assert set(threading.enumerate()) <= before
+
+
+class Shapes(list[BlockShape]):
+    """Shapes of the blocks of a file; ``seen`` is set when that of the last one is looked at."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__([BlockShape(1, 1, 1, 1)] * blocks)
+        self.seen = threading.Event()
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == len(self) - 1:
+            self.seen.set()
+        return super().__getitem__(index)
+
+
+class FailingFile:
+    """A file whose first block fails once all before the last are asked for; the second waits for ``ended``."""
+
+    footer_bytes: int = 0
+    closed = False
+
+    def __init__(self, path: str, ended: threading.Event) -> None:
+        self.path = path
+        shapes = Shapes(4)
+        self.shapes: Sequence[BlockShape] = shapes
+        self.gates = (shapes.seen, ended, ended, ended)
+        self.reads: list[int] = []
+
+    def read(self, index: int) -> BlockRead:
+        self.reads.append(index)
+        assert self.gates[index].wait(60)
+        msg = f"block {index} is damaged"
+        raise ParquetFileError(msg)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FailingReader:
+    """Opens failing files, and keeps them."""
+
+    decode = "full"
+
+    def __init__(self) -> None:
+        self.files: list[FailingFile] = []
+        self.ended = threading.Event()
+
+    def open(self, path: str) -> FailingFile:
+        self.files.append(FailingFile(path, self.ended))
+        return self.files[-1]
+
+
+def test_after_a_failure_no_block_is_read_that_was_only_queued_and_every_file_is_closed() -> None:
+    reader = FailingReader()
+    loader = ThreadsLoader(Source(reader, RealClock()), 1, Budget(blocks=4))
+    with pytest.raises(ParquetFileError, match="block 0"):
+        list(loader.batches(EpochPlan(np.array([4, 4, 4]), 1), path_of, Tally()))
+    reader.ended.set()
+    loader.close()
+    assert set(reader.files[0].reads) <= {0, 1}
+    assert all(file.closed for file in reader.files)
 
 
 def test_preprocessing_takes_its_time_per_sample(storage: MemoryStorage) -> None:
