@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from verification.lint import lint
 from verification.matrix import matrix
 from verification.report.markdown import evidence_cell
 from verification.run import Plan, conclude, run
+from verification.targets.cli import target
+from verification.targets.exchange import exchange, markdown
 
 OUT = "verification-out"
 RESULT = "verification.json"
@@ -60,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--claims", type=_words, default=(), metavar="IDS", help="only these claims, e.g. truth-4,link-*")
     one.add_argument("--ranks", type=_numbers, default=(1, 2), metavar="N,..", help="numbers of ranks (default 1,2)")
     one.add_argument("--profile", default="ci", help="Hypothesis profile: dev, ci (default), nightly")
-    one.add_argument("--target", default="native", help="what is verified: native, or another Python interpreter")
+    one.add_argument("--target", default="native", help="what is verified: native, [NAME=]PYTHON or [NAME=]COMMAND")
     one.add_argument("--out", type=Path, default=Path(OUT), help=f"folder of the report (default {OUT})")
     one.add_argument("--jobs", type=int, default=1, help="processes for the serial tests (needs pytest-xdist)")
 
@@ -68,10 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("journals", nargs="+", type=Path, help="journals or folders of journals")
     one.add_argument("--out", type=Path, default=Path(OUT))
     one.add_argument("--claims", type=_words, default=())
-    one.add_argument("--target", default="native")
+    one.add_argument("--target", default="native", help="what the journals are of")
 
-    one = command("matrix", _matrix, "print claims by targets from several results")
-    one.add_argument("results", nargs="+", type=Path, help=f"{RESULT} files")
+    one = command("matrix", _matrix, "print claims by targets from results, or which target reads whose files")
+    one.add_argument("results", nargs="*", type=Path, help=f"{RESULT} files")
+    one.add_argument("--exchange", nargs="+", default=(), metavar="TARGET", help="producer by consumer instead")
     one.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
 
     one = command("gate", _gate, "judge a result for a merge: exit 0 only if nothing is missing")
@@ -144,8 +148,14 @@ def _tell(result: Mapping[str, Any], out: Path) -> int:
 
 
 def _matrix(options: argparse.Namespace) -> int:
-    print(matrix([_load(path) for path in options.results], as_json=options.json))
-    return PASSED
+    if not options.exchange:
+        print(matrix([_load(path) for path in options.results], as_json=options.json))
+        return PASSED
+    targets = {one.name: one for one in map(target, options.exchange)}
+    with tempfile.TemporaryDirectory() as folder:
+        table = exchange(targets, Path(folder))
+    print(json.dumps(table, indent=1) if options.json else markdown(table))
+    return GAPS if any(":" in cell for row in table.values() for cell in row.values()) else PASSED
 
 
 def _gate(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +20,11 @@ from verification.errors import JournalError, VerificationError
 from verification.journal import clear, read
 from verification.model import Circumstances, Kind, Outcome
 from verification.report import Origin, build, write
+from verification.targets.cli import target
 
 TARGET = "DLIO_VERIFICATION_TARGET"
 PROFILE = "DLIO_HYPOTHESIS_PROFILE"
+NATIVE = "native"
 REPORTED = (0, 1, 5)  # pytest: passed, failed, nothing collected; anything else is no result
 
 
@@ -34,6 +37,7 @@ class Stage:
 
 
 STAGES = (
+    Stage("black box", ("tests/black_box",)),
     Stage("unit", ("tests/unit",)),
     Stage("mpi", ("tests/mpi",)),
     Stage("end-to-end", ("tests/end_to_end",)),
@@ -51,7 +55,7 @@ class Plan:
     claims: tuple[str, ...] = ()
     ranks: tuple[int, ...] = (1, 2)
     profile: str = "ci"
-    target: str = "native"
+    target: str = NATIVE
     jobs: int = 1
 
     def stages(self) -> tuple[Stage, ...]:
@@ -62,7 +66,8 @@ class Plan:
         """
         if self.paths:
             return (Stage("chosen", self.paths),)
-        found = tuple(stage for stage in STAGES if all((self.root / path).is_dir() for path in stage.paths))
+        known = STAGES if self.target == NATIVE else STAGES[:1]
+        found = tuple(stage for stage in known if all((self.root / path).is_dir() for path in stage.paths))
         if not found:
             raise VerificationError(f"{self.root}: no tests here; run this in the source tree, or name tests")
         return found
@@ -100,22 +105,43 @@ def conclude(plan: Plan, journals: Sequence[Path], gaps: Iterable[str]) -> dict[
         collected = Collected((), False, (str(error),), (), ())
     everything = (*collected.gaps, *gaps)
     collected = replace(collected, complete=not everything, gaps=everything)
-    now = Circumstances(
-        today=datetime.now(UTC).date(),
-        target=plan.target,
-        adapter_works=plan.target == "native" or _adapter_works(known, collected),
-    )
+    now = _circumstances(plan, known, collected)
     origin = Origin(
         revision=_revision(plan.root),
         command=["python", "-m", "verification", *sys.argv[1:]],
         evidence_sha256=_digest(journals),
-        scope=plan.claims,
+        scope=plan.claims or _asked(plan, collected),
         profile=plan.profile,
         previous=_previous(plan.out / "verification.json"),
     )
     result = build(known, collected, now, origin)
     write(result, plan.out)
     return result
+
+
+def _circumstances(plan: Plan, known: catalogue.Catalogue, collected: Collected) -> Circumstances:
+    """Return what the verdicts depend on; a foreign target is asked who it is and what it offers."""
+    today = datetime.now(UTC).date()
+    if plan.target == NATIVE:
+        return Circumstances(today=today)
+    try:
+        told = target(plan.target).describe()
+    except VerificationError:
+        return Circumstances(today=today, target=plan.target, adapter_works=False)
+    return Circumstances(
+        today=today,
+        target=told.name,
+        capabilities=told.capabilities,
+        adapter_works=_adapter_works(known, collected),
+        environment={"version": told.version, "system": platform.system()},
+    )
+
+
+def _asked(plan: Plan, collected: Collected) -> tuple[str, ...]:
+    """Return the claims in scope: for a foreign target those that can be seen from outside, else all."""
+    if plan.target == NATIVE:
+        return ()
+    return tuple(sorted({claim for check in collected.checks for claim in check.claims}))
 
 
 def _adapter_works(known: catalogue.Catalogue, collected: Collected) -> bool:

@@ -202,3 +202,17 @@ def test_coverage_adds_up_and_catches_are_counted_by_check() -> None:
 def test_a_value_is_within_its_bounds_or_not(value: float, low: float | None, high: float | None) -> None:
     expected = (low is None or value >= low) and (high is None or value <= high)
     assert within(value, low, high) is expected
+
+
+def test_a_part_that_does_not_apply_leaves_the_whole_to_the_rest() -> None:
+    part = replace(CLAIM, id="part-1", needs=frozenset({"front end"}))
+    other = replace(CLAIM, id="part-2")
+    whole = replace(CLAIM, id="whole-1", rests_on=("part-1", "part-2"), saboteurs=())
+    none = replace(whole, id="whole-2", rests_on=("part-1",))
+    found = judge([part, other, whole, none], [replace(one, claims={"part-2": 2}) for one in COMPLETE], NOW)
+    assert {name: verdict.status for name, verdict in found.items()} == {
+        "part-1": Status.NOT_APPLICABLE,
+        "part-2": Status.VERIFIED,
+        "whole-1": Status.VERIFIED,
+        "whole-2": Status.NOT_APPLICABLE,
+    }

@@ -37,18 +37,18 @@ class Launcher:
 
 
 @cache
-def find() -> Launcher:
-    """Return the launcher of this interpreter's environment, else the first on the path.
+def find(python: str = sys.executable) -> Launcher:
+    """Return the launcher of the environment of ``python``, else the first on the path.
 
     Raises:
         LaunchError: if mpi4py or a launcher is missing; says how to get them.
     """
-    if shutil.which("mpiexec", path=_search()) is None:
-        raise LaunchError(f"no mpiexec beside {sys.executable} or on the path; {REMEDY}")
-    probe = [sys.executable, "-c", "import mpi4py"]
+    if shutil.which("mpiexec", path=_search(python)) is None:
+        raise LaunchError(f"no mpiexec beside {python} or on the path; {REMEDY}")
+    probe = [python, "-c", "import mpi4py"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
-        raise LaunchError(f"mpi4py is not installed for {sys.executable}; {REMEDY}")
-    program = str(shutil.which("mpiexec", path=_search()))
+        raise LaunchError(f"mpi4py is not installed for {python}; {REMEDY}")
+    program = str(shutil.which("mpiexec", path=_search(python)))
     told = subprocess.run(
         [program, "--version"], capture_output=True, text=True, check=False, timeout=60, env=clean_environment()
     )
@@ -57,8 +57,8 @@ def find() -> Launcher:
     return Launcher(program, ("--oversubscribe",), OPEN_MPI)
 
 
-def _search() -> str:
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+def _search(python: str) -> str:
+    return os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)])
 
 
 def told_size(environment: Mapping[str, str]) -> int | None:

@@ -57,7 +57,8 @@ def build(catalogue: Catalogue, collected: Collected, now: Circumstances, origin
     claims = catalogue.select(origin.scope) if origin.scope else tuple(catalogue.claims.values())
     checks = [*collected.checks, *_computed(catalogue, collected.checks)]
     verdicts = list(judge(claims, checks, now, expectations=catalogue.expectations).values())
-    musts = [verdict for verdict in verdicts if verdict.claim.level is Level.MUST]
+    applicable = [verdict for verdict in verdicts if verdict.status is not Status.NOT_APPLICABLE]
+    musts = [verdict for verdict in applicable if verdict.claim.level is Level.MUST]
     verified = sum(verdict.status is Status.VERIFIED for verdict in musts)
     loose = _unbound_failures(checks)
     passed = bool(musts) and verified == len(musts) and collected.complete and not loose
@@ -67,7 +68,7 @@ def build(catalogue: Catalogue, collected: Collected, now: Circumstances, origin
         "verified": origin.moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "status": "passed" if passed else "gaps_found",
         "score": {"verified": verified, "total": len(musts)},
-        "truths": _tally(verdicts, Kind.TRUTH),
+        "truths": _tally(applicable, Kind.TRUTH),
         "human_verification": [],
         "complete": collected.complete,
         "incomplete_because": list(collected.gaps),

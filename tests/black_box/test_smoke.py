@@ -1,0 +1,50 @@
+"""Before anything is said of a target: it starts, generates, and trains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from verification.errors import VerificationError
+from verification.evidence import Recorder
+from verification.targets import Description
+from verification.targets.checks import trains_on_what_it_generates
+from verification.targets.cli import Cli, target
+from verification.targets.protocol import workload
+from verification.targets.wrong import wrong
+
+
+def says_its_version(evidence: Recorder, found: Description) -> None:
+    evidence.equal(found.version[:1].isdigit() or found.version == "unknown", True, what="says its version")
+
+
+@pytest.mark.claim("smoke-1")
+@pytest.mark.parametrize("missing", [("-c", "raise SystemExit(1)"), ("-c", "import dlio_benchmark.absent")])
+def test_the_target_starts_and_says_its_version(
+    evidence: Recorder, started: Cli, tmp_path: Path, missing: tuple[str, ...]
+) -> None:
+    says_its_version(evidence, started.describe())
+    broken = Cli("broken", (sys.executable, *missing))
+    with evidence.saboteur("target-that-does-not-start"):
+        trains_on_what_it_generates(evidence, broken, tmp_path)
+    with evidence.saboteur("target-that-does-not-start", by=(VerificationError,)):
+        target(f"broken={tmp_path / 'python'}").describe()
+
+
+@pytest.mark.claim("smoke-2")
+def test_the_target_generates_and_trains(evidence: Recorder, started: Cli, tmp_path: Path) -> None:
+    trains_on_what_it_generates(evidence, started, tmp_path / "right")
+
+
+@pytest.mark.claim("smoke-2")
+@pytest.mark.parametrize("name", ["reports-success-with-no-samples", "target-that-generates-nothing"])
+def test_a_target_that_does_nothing_is_seen(evidence: Recorder, started: Cli, tmp_path: Path, name: str) -> None:
+    evidence.equal(
+        started.generate(workload([{"name": "a", "dtype": "absent"}]), tmp_path).code == 0,
+        False,
+        what="an unknown type succeeds",
+    )
+    with evidence.saboteur(name):
+        trains_on_what_it_generates(evidence, wrong(name, started), tmp_path)
