@@ -1,0 +1,61 @@
+"""The example in the documents: a foreign reader is tested with the public strategies and contracts, and can fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs" / "example_reader"
+
+
+def outcome(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the example's tests in ``folder``, outside of this project, in a fresh process."""
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_thin_reader.py"]
+    installed = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    plugin = ["-p", "verification.plugin"] if not _is_installed() or installed else []
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PMI", "OMPI", "PYTEST_"))}
+    environment["PYTHONPATH"] = str(ROOT)
+    return subprocess.run(
+        [*command, *plugin], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def _is_installed() -> bool:
+    from importlib.metadata import entry_points
+
+    return any(one.name == "dlio_verification" for one in entry_points(group="pytest11"))
+
+
+def copied(folder: Path, old: str = "", new: str = "") -> Path:
+    """Return a copy of the example, with ``old`` replaced in the reader."""
+    for name in ("thin_reader.py", "test_thin_reader.py"):
+        shutil.copy(EXAMPLE / name, folder)
+    reader = folder / "thin_reader.py"
+    source = reader.read_text()
+    assert old in source
+    reader.write_text(source.replace(old, new) if old else source)
+    return folder
+
+
+def test_a_foreign_reader_passes_the_contract(tmp_path: Path) -> None:
+    done = outcome(copied(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 passed" in done.stdout
+
+
+def test_a_foreign_reader_that_reads_everything_fails_it(tmp_path: Path) -> None:
+    done = outcome(copied(tmp_path, "columns=self._names,", ""))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "test_only_wanted_chunks_are_read" in done.stdout
+
+
+def test_the_example_stays_as_short_as_it_says() -> None:
+    lines = (EXAMPLE / "thin_reader.py").read_text().splitlines() + (
+        EXAMPLE / "test_thin_reader.py"
+    ).read_text().splitlines()
+    assert sum(bool(line.strip()) and not line.strip().startswith(('"""', "import", "from")) for line in lines) <= 65
