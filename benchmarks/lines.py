@@ -231,12 +231,14 @@ def _scaling(help_s: float = 0.3) -> list[Line]:
 
 
 def _shuffling() -> list[Line]:
-    plain = _here("dlrm-windows", mode="row_group")
-    window = _here("dlrm-windows", "windows", mode="row_group", sample_shuffle="seed", shuffle_window=4)
-    groups = _here("dlrm-windows", "row groups", mode="row_group", sample_shuffle="seed", shuffle_scope="row_group")
+    large, small = _here("dlrm", mode="row_group"), _here("dlrm-windows", mode="row_group")
+    rows = _here("dlrm", "rows", mode="row_group", sample_shuffle="seed")
+    groups = _here("dlrm", "row groups", mode="row_group", sample_shuffle="seed", shuffle_scope="row_group")
+    windows = _here("dlrm-windows", "windows", mode="row_group", sample_shuffle="seed", shuffle_window=4)
     return [
-        Line("12a", "shuffle in windows of 4 row groups, against none", window, (plain,), 0.5),
-        Line("12b", "shuffle of row groups, against none", groups, (plain,), 0.95),
+        Line("12a", "shuffle of rows in row groups of 65,536, against none", rows, (large,), 0.5),
+        Line("12b", "shuffle of row groups, against none", groups, (large,), 0.95),
+        Line("12c", "shuffle in windows of 4 row groups of 8,192, against none", windows, (small,), 0.5),
     ]
 
 

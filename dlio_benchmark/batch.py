@@ -7,6 +7,7 @@ crosses a border is joined, and only when it is asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,10 +31,13 @@ def as_arrow(values: Values) -> pa.Array:
 
 def taken(values: Values, rows: NDArray[np.int64]) -> Values:
     """Return the given rows of ``values``, in the given order, as a copy."""
-    if isinstance(values, np.ndarray):
-        # Views of file bytes may be unaligned: `take` would first copy all of them, indexing copies whole rows.
-        return np.take(values, rows, mode="clip") if values.ndim == 1 else values[rows]
-    return values.take(pa.array(rows))
+    if not isinstance(values, np.ndarray):
+        return values.take(pa.array(rows))
+    if not values.flags.c_contiguous or not values.size:
+        return values[rows]
+    # Views of file bytes may be unaligned, and NumPy would align them all before it gathers; opaque bytes stay.
+    opaque = values.view(f"V{values.itemsize * math.prod(values.shape[1:])}").reshape(len(values))
+    return np.take(opaque, rows, mode="clip").view(values.dtype).reshape(len(rows), *values.shape[1:])
 
 
 def copied(values: Values) -> Values:

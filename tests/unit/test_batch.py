@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlio_benchmark.batch import Batch, Block, Run, as_arrow, batches_of, joined
+from dlio_benchmark.batch import Batch, Block, Run, as_arrow, batches_of, joined, taken
 
 BLOCKS = st.lists(st.integers(0, 40), max_size=8)
 
@@ -74,6 +74,26 @@ def test_taking_rows_gives_these_rows_of_every_column(rows: list[int]) -> None:
     assert taken.columns["n"].tolist() == rows
     assert taken.columns["text"].to_pylist() == [str(n) for n in rows]
     assert taken.columns["pair"].tolist() == [[n, -n] for n in rows]
+
+
+@given(
+    rows=st.lists(st.integers(0, 9), max_size=12),
+    dtype=st.sampled_from(["f2", "f4", "f8", "i1", "i2", "i8", "?", "S5"]),
+    size=st.none() | st.integers(0, 3),
+    offset=st.integers(0, 3),
+    step=st.sampled_from([1, 2, -1]),
+)
+def test_rows_are_taken_from_arrays_of_any_type_shape_alignment_and_stride(
+    rows: list[int], dtype: str, size: int | None, offset: int, step: int
+) -> None:
+    width = np.dtype(dtype).itemsize * (1 if size is None else size)
+    raw = np.frombuffer(bytes(range(3)) + np.random.default_rng(1).bytes(20 * max(width, 1)), np.uint8)[offset:]
+    shape = (20,) if size is None else (20, size)
+    values = raw[: 20 * width].view(dtype).reshape(shape)[::step][:10]
+    got = taken(values, np.array(rows, dtype=np.int64))
+    assert got.dtype == values.dtype
+    assert got.tobytes() == values[rows].tobytes()
+    assert got.shape == (len(rows), *shape[1:])
 
 
 def test_rows_of_different_lengths_become_a_list_array() -> None:
