@@ -41,6 +41,7 @@ LOADERS = (
     DataLoaderType.SYNTHETIC,
     DataLoaderType.CUSTOM,
 )
+CONTEXTS = ("spawn", "forkserver", "fork")
 PARTITION_TYPES = (
     ColumnType.BOOL,
     ColumnType.STRING,
@@ -96,6 +97,12 @@ def _reader(workload: Workload) -> Iterator[Issue]:
     if workload.reader.reader_classname:
         what = f"a reader of your own is not offered; leave the key out, got {shown(workload.reader.reader_classname)}"
         yield Issue("reader.reader_classname", what)
+
+
+def _context(workload: Workload) -> Iterator[Issue]:
+    context = workload.reader.multiprocessing_context
+    if context is not None and context not in CONTEXTS:
+        yield Issue("reader.multiprocessing_context", f"must be one of {', '.join(CONTEXTS)}, got {shown(context)}")
 
 
 def _direct_io(workload: Workload) -> Iterator[Issue]:
@@ -270,6 +277,7 @@ RULES = (
     Rule(_storage, ("storage.storage_type",)),
     Rule(_loader, ("reader.data_loader", "reader.data_loader_classname")),
     Rule(_reader, ("reader.reader_classname",)),
+    Rule(_context, ("reader.multiprocessing_context",)),
     Rule(_direct_io, ("reader.odirect",)),
     Rule(_read_type, ("reader.read_type",)),
     Rule(_column_names, (f"{_COLUMNS}.name",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import sys
@@ -73,15 +74,28 @@ class Log:
             raise CannotCreateError(msg) from error
 
     def line(self, level: str, text: str) -> None:
-        """Write a message, if its level is wanted; it may have several lines."""
+        """Write a message, if its level is wanted; it may have several lines.
+
+        Raises:
+            CannotCreateError: if the log file cannot be written.
+        """
         if self.quiet or LEVELS[level] < self._level:
             return
         out = f"[{level.upper()}] {self.redactor.text(text)}\n"
         self._stream.write(out)
         self._stream.flush()
         if self._file is not None:
-            self._file.write(out)
-            self._file.flush()
+            self._keep(self._file, out)
+
+    def _keep(self, file: TextIO, text: str) -> None:
+        try:
+            file.write(text)
+            file.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self.close()
+            msg = f"{self.path}: cannot write the log: {error.strerror}"
+            raise CannotCreateError(msg) from error
 
     def output(self, text: str) -> None:
         """Write a message with its time, at the level that is shown by default."""
@@ -89,6 +103,6 @@ class Log:
 
     def close(self) -> None:
         """Close the log file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()

@@ -122,6 +122,7 @@ def test_a_column_besides_the_partition_column_is_read() -> None:
         ({"reader.data_loader": DataLoaderType.CUSTOM}, "reader.data_loader_classname"),
         ({"reader.data_loader_classname": "mine"}, "reader.data_loader_classname"),
         ({"reader.reader_classname": "mine.Reader"}, "reader.reader_classname"),
+        ({"reader.multiprocessing_context": "thread"}, "reader.multiprocessing_context"),
         ({"reader.odirect": True}, "reader.odirect"),
         ({"workflow.checkpoint": True}, "workflow.checkpoint"),
         ({"dataset.num_files_train": 0}, "dataset.num_files_train"),
