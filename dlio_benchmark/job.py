@@ -21,7 +21,7 @@ from dlio_benchmark.engine.run import Settled, Told, Trained, foresee, generatio
 from dlio_benchmark.engine.verify import Verified, read_back, verify
 from dlio_benchmark.errors import ConfigError, DlioError, InvalidResultError, Issue, listed
 from dlio_benchmark.metrics.events import Phase, RankRecord
-from dlio_benchmark.metrics.summary import Window, au_percent, condensed, problems, throughput
+from dlio_benchmark.metrics.summary import Window, au_percent, condensed, problems, throughput, unmeasured
 from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.plan.schedule import Scheduled
 from dlio_benchmark.report import results
@@ -186,7 +186,7 @@ class Job:
             launch=self.launch,
             started=self.started,
             ended=local_time(),
-            notes=trained.notes,
+            notes=(*trained.notes, *unmeasured(records, _window(workload))),
         )
         reads = trained.loader != "synthetic" and bool(workload.dataset.format.value != "synthetic")
         found = problems(records, decoded=reads)

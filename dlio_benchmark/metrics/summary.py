@@ -115,6 +115,21 @@ def split_metrics(
     return Split(au, rate, rate.mean * scale, rate.stdev * scale, au.mean >= 100 * target)
 
 
+def unmeasured(ranks: Sequence[RankRecord], window: Window) -> list[str]:
+    """Return a line for each split that has a phase with no step in the window, so that its metrics are 0."""
+    splits = {phase.split: len(phase.times) for rank in ranks for phase in rank.phases if _is_empty(phase, window)}
+    return [
+        f"nothing is measured of {split}: {steps} steps, of which {window.exclude_start} at the start and "
+        f"{window.exclude_end} at the end are left out; AU and throughput count as 0"
+        for split, steps in splits.items()
+    ]
+
+
+def _is_empty(phase: Phase, window: Window) -> bool:
+    first, last = window.bounds(len(phase.times))
+    return first >= last
+
+
 def problems(ranks: Sequence[RankRecord], *, decoded: bool) -> list[str]:
     """Return why the run proves nothing, one reason each; empty for a valid run.
 
@@ -123,7 +138,7 @@ def problems(ranks: Sequence[RankRecord], *, decoded: bool) -> list[str]:
     """
     found = []
     if not any(len(phase.times) for rank in ranks for phase in rank.phases):
-        found.append("no step was executed: the data set has fewer rows than batch size times ranks")
+        found.append("no step was executed")
     for rank in ranks:
         for phase in rank.phases:
             where = f"rank {rank.rank}, epoch {phase.epoch} ({phase.split})"

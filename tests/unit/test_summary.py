@@ -22,6 +22,7 @@ from dlio_benchmark.metrics.summary import (
     shares,
     split_metrics,
     throughput,
+    unmeasured,
     window_ns,
 )
 
@@ -152,6 +153,14 @@ def test_every_gap_in_the_proof_is_named_with_its_rank_and_epoch(change: dict[st
     broken = replace(whole, tally=replace(whole.tally, **change))
     found = problems([record(whole), record(broken, rank=1)], decoded=True)
     assert found == [f"rank 1, epoch 2 (train): {said}"]
+
+
+@given(steps=st.integers(0, 8), start=st.integers(0, 5), end=st.integers(0, 5))
+def test_a_split_of_which_nothing_is_measured_is_named(steps: int, start: int, end: int) -> None:
+    done, window = phase([(1, 1, 1)] * steps), Window(start, end)
+    said = unmeasured([record(done), record(done, rank=1)], window)
+    assert len(said) == (steps <= start + end)
+    assert all(f"of train: {steps} steps" in line for line in said)
 
 
 def test_fewer_steps_than_planned_are_a_problem() -> None:
