@@ -7,10 +7,12 @@ import pyarrow.parquet as pq
 
 from dlio_benchmark.errors import ParquetFileError
 from dlio_benchmark.parquet.decode import Chunk
+from dlio_benchmark.parquet.decode_arrow import check_chunks
 from dlio_benchmark.parquet.decode_codecs import check_codecs
 
 TAIL_BYTES = 8
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
+_OWN_FILES = "dlio_benchmark version "
 _LONGEST_STRING = 100 << 20
 _MOST_ELEMENTS = 1 << 20
 _PLAUSIBLE_BYTES = 256 << 20
@@ -38,7 +40,7 @@ def footer_bytes(tail: memoryview, file_bytes: int) -> int:
 class Footer:
     """A parsed footer whose row groups have been checked for rows; chunks are checked when they are asked for."""
 
-    __slots__ = ("_end", "group_rows", "metadata", "schema")
+    __slots__ = ("_end", "_file_bytes", "group_rows", "is_own", "metadata", "schema")
 
     def __init__(self, footer: memoryview, file_bytes: int) -> None:
         """Parse ``footer``, the last bytes of the file; ParquetFileError if it is damaged."""
@@ -60,7 +62,8 @@ class Footer:
             msg = f"the footer says {rows} rows, but its row groups have {sum(self.group_rows)}"
             raise ParquetFileError(msg)
         check_codecs(footer[:-TAIL_BYTES], len(groups) * self.metadata.num_columns)
-        self._end = file_bytes - len(footer)
+        self._end, self._file_bytes = file_bytes - len(footer), file_bytes
+        self.is_own: bool = self.metadata.created_by.startswith(_OWN_FILES)
 
     def chunks(self, group: int, leaves: tuple[int, ...]) -> list[Chunk]:
         """Return the chunks of ``leaves`` in row group ``group``, which has rows.
@@ -89,9 +92,15 @@ class Footer:
 
         The Parquet schema would say as much, but pyarrow ties metadata whose schema was asked for into a cycle, and
         every footer would wait for the garbage collector.
+
+        Raises:
+            ParquetFileError: if a chunk of ``leaves`` contradicts itself; until this is known, none may be asked for.
         """
         if not self.group_rows:
             return ()
+        if not self.is_own:
+            filled = [group for group, rows in enumerate(self.group_rows) if rows]
+            check_chunks(self.metadata, self._file_bytes, filled, leaves)
         chunks = map(self.metadata.row_group(0).column, leaves)
         return tuple((chunk.path_in_schema, chunk.physical_type) for chunk in chunks)
 

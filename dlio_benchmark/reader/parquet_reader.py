@@ -14,7 +14,6 @@ from dlio_benchmark.common.enumerations import DatasetType, ReadMode
 from dlio_benchmark.config.columns import wanted_columns
 from dlio_benchmark.config.model import Column, Workload
 from dlio_benchmark.errors import DataError, ParquetFileError
-from dlio_benchmark.parquet.decode_arrow import check_chunks
 from dlio_benchmark.parquet.decode_footer import Footer, footer_bytes
 from dlio_benchmark.parquet.decode_memory import reserved
 from dlio_benchmark.parquet.decode_path import partition_values
@@ -26,7 +25,6 @@ from dlio_benchmark.storage.base import InputFile, Storage
 from dlio_benchmark.storage.local import LocalStorage
 
 _FIRST_READ_BYTES = 64 << 10
-_OWN_FILES = "dlio_benchmark version "
 
 
 class ParquetRows:
@@ -84,7 +82,7 @@ class ParquetRows:
             known = self._plan
             if known is None or not known.fits(footer, chosen):
                 known = self._plan = plan(footer, chosen, path)
-            _check(footer, known, file.size)
+            _check(footer, known)
         wanted = known.wanted if self.columns is None else self.columns
         return ParquetBlocks(
             path,
@@ -125,15 +123,13 @@ class ParquetRows:
         return [*blocks, tuple(groups[start:])] if groups else []
 
 
-def _check(footer: Footer, known: Plan, file_bytes: int) -> None:
-    """See that the footer can be true of the wanted chunks: by what files of our own never are, others by pyarrow.
+def _check(footer: Footer, known: Plan) -> None:
+    """See that a file of our own has no nulls, which it never has.
 
     Raises:
-        ParquetFileError: if it cannot.
+        ParquetFileError: if its footer allows them.
     """
-    if not footer.metadata.created_by.startswith(_OWN_FILES):
-        filled = [group for group, rows in enumerate(footer.group_rows) if rows]
-        check_chunks(footer.metadata, file_bytes, filled, known.leaves)
+    if not footer.is_own:
         return
     nullable = [column.name for column in known.wanted if column.leaf and column.leaf.max_def > column.leaf.max_rep]
     if nullable:

@@ -273,6 +273,10 @@ class BenchmarkLife(RuleBasedStateMachine):
         shutil.rmtree(self.folder / "data")
         self.made = None
 
+    @invariant()
+    def no_file_is_left_open(self) -> None:
+        assert open_files(self.folder) == []
+
     def data(self) -> dict[str, Any]:
         """Return all files of the data set by their digests."""
         found = snapshot(self.folder / "data")
