@@ -8,7 +8,7 @@ import time
 import pytest
 from mpi4py import MPI
 
-pytestmark = [pytest.mark.mpi, pytest.mark.phase_limit(2)]
+pytestmark = [pytest.mark.mpi, pytest.mark.phase_limit(1)]
 
 
 def test_healthy_before(comm):
