@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from property_reading import PATH, by_pyarrow, read_whole, stored
+from test_summary import phase, record
 
 from dlio_benchmark.clock import FakeClock
-from dlio_benchmark.common.enumerations import ColumnType, DatasetType
+from dlio_benchmark.common.enumerations import ColumnType, DataLoaderType, DatasetType, FormatType
 from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.data_generator import manifest
 from dlio_benchmark.data_generator.parquet_generator import files_of
 from dlio_benchmark.data_loader.base import Source
+from dlio_benchmark.data_loader.base_data_loader import BaseDataLoader
 from dlio_benchmark.data_loader.tasks import Desk, tasks
-from dlio_benchmark.errors import ParquetFileError
+from dlio_benchmark.errors import DlioError, ParquetFileError
+from dlio_benchmark.metrics.summary import Window, split_metrics
 from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.reader.null import NullReader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.utils.config import ConfigArguments
 from verification.faults import body_end
 from verification.probes import open_files
 from verification.strategies import Layout, numbered
@@ -97,3 +103,44 @@ def test_what_is_being_generated_is_noted_before_it_is() -> None:
     manifest.begin(storage, decode({"dataset": {"format": "parquet", "num_files_train": 3}}).workload)
     (noted,) = storage.files.values()
     assert 3 in json.loads(noted)["files"].values()
+
+
+def test_reading_a_manifest_leaves_no_file_open(tmp_path: Path) -> None:
+    (tmp_path / manifest.MANIFEST).write_text("{}")
+    with pytest.raises(DlioError):
+        manifest.load(LocalStorage(str(tmp_path)))
+    assert open_files(tmp_path) == []
+
+
+def test_the_last_row_of_a_file_of_nothing_is_a_block() -> None:
+    shapes = NullReader(11, 10).open("nothing").shapes
+    assert [(shape.rows, shape.stored_bytes, shape.decoded_bytes) for shape in shapes] == [(10, 0, 0), (1, 0, 0)]
+
+
+def test_ranks_of_different_passes_have_no_metrics_together() -> None:
+    phases = [phase([(0, 1, 2)], epoch=epoch) for epoch in (1, 2)]
+    ranks = [record(*phases[: rank + 1], rank=rank) for rank in (0, 1)]
+    with pytest.raises(ValueError, match="zip"):
+        split_metrics(ranks, phases[0].split, Window(), record_bytes=1.0, target=0.9)
+
+
+class Loader(BaseDataLoader):
+    """The least that a loader of others is."""
+
+    def read(self) -> None: ...
+
+    def next(self) -> Iterator[None]:
+        yield None
+
+    def finalize(self) -> None: ...
+
+
+def test_loaders_of_others_know_the_batches_of_their_split() -> None:
+    ConfigArguments.reset()
+    arguments = ConfigArguments.get_instance()
+    arguments.batch_size, arguments.batch_size_eval = 5, 3
+    made = [
+        Loader(FormatType.PARQUET, split, 1, DataLoaderType.PYTORCH) for split in (DatasetType.TRAIN, DatasetType.VALID)
+    ]
+    assert [loader.batch_size for loader in made] == [5, 3]
+    ConfigArguments.reset()
