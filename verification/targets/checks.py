@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,10 @@ def values_are_of_their_types(evidence: Recorder, target: Target, folder: Path) 
         evidence.hold(len(rows), what="rows of a file", at_least=ROWS, at_most=ROWS, unit="rows")
         for name in types:
             evidence.hold(len({repr(row[name]) for row in rows}), what="different values of a column", at_least=2)
+        narrow = sum(
+            struct.unpack("<I", struct.pack("<d", value)[:4])[0] == 0 for row in rows for value in row["double"]
+        )
+        evidence.hold(narrow, what="float64 values with an empty lower half", at_most=1, unit="values")
         groups = [repr(rows[start : start + 10]) for start in range(0, ROWS, 10)]
         evidence.equal(len(set(groups)), len(groups), what="different row groups")
 
