@@ -23,6 +23,8 @@ from dlio_benchmark.data_loader.base_data_loader import BaseDataLoader
 from dlio_benchmark.data_loader.tasks import Desk, tasks
 from dlio_benchmark.errors import DlioError, ParquetFileError
 from dlio_benchmark.metrics.summary import Window, split_metrics
+from dlio_benchmark.parquet.decode_footer import Footer
+from dlio_benchmark.parquet.decode_plan import plan
 from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.reader.null import NullReader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
@@ -144,3 +146,12 @@ def test_loaders_of_others_know_the_batches_of_their_split() -> None:
     ]
     assert [loader.batch_size for loader in made] == [5, 3]
     ConfigArguments.reset()
+
+
+def test_a_column_knows_its_places_among_all_that_are_read() -> None:
+    nested = pa.array([{"a": 1, "b": [2, 3]}], pa.struct([("a", pa.int8()), ("b", pa.list_(pa.int8()))]))
+    body = Layout(5).written(pa.table({"x": [1], "n": nested, "y": ["text"]}))
+    found = plan(Footer(memoryview(body)[body_end(body) :], len(body)), None, PATH)
+    assert [len(column.places) for column in found.wanted] == [1, 2, 1]
+    for column in found.wanted:
+        assert [found.leaves[place] for place in column.places] == list(column.leaves)
