@@ -62,7 +62,8 @@ class Watch:
 
     def start(self) -> None:
         """Begin to post; from now on SIGUSR1 writes the stacks of this process to standard error."""
-        faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2, all_threads=True)
+        # Only the thread that is interrupted: it stands still, the frames of others may change while they are walked.
+        faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2, all_threads=False)
         self._ticked_ns = time.monotonic_ns()
         mapped = segments()
         self._segment = mapped[self._guard.world.rank % len(mapped)] if mapped else ""

@@ -19,11 +19,11 @@ _LAUNCHER_VARIABLE = {"mpirun": "MPI_RUN_BIN", "mpiexec": "MPI_EXEC_BIN"}
 
 
 def find_engine(folder: str | None) -> str | None:
-    """Return the engine's absolute path: in ``folder`` if given, else beside this interpreter, else on PATH."""
-    beside = str(Path(sys.executable).parent)
+    """Return the engine's absolute path: in ``folder`` if given, else beside this script or interpreter, or on PATH."""
     if folder is not None:
         found = shutil.which(ENGINE, path=folder)
     else:
+        beside = os.pathsep.join(str(Path(program).absolute().parent) for program in (sys.argv[0], sys.executable))
         found = shutil.which(ENGINE, path=beside) or shutil.which(ENGINE)
     return found and os.path.abspath(found)
 

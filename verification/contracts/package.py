@@ -69,9 +69,21 @@ def build_wheel(source: Path, folder: Path) -> Path:
     return wheel
 
 
+_WITHOUT_SOURCES = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
+sys.path[:] = [folder for folder in sys.path if folder.rstrip("/") != {sources!r}]
+"""
+
+
 def install(wheel: Path, folder: Path) -> Installed:
-    """Install ``wheel`` without what it needs, which the running environment has."""
+    """Install ``wheel`` without what it needs, which the running environment has.
+
+    The running environment may have the sources themselves, in place; a program that runs from ``folder`` must not
+    find them, or a package that lacks something would borrow it from there.
+    """
     _pip("install", "--no-deps", "--no-index", "--no-compile", "--target", str(folder), str(wheel))
+    (folder / "sitecustomize.py").write_text(_WITHOUT_SOURCES.format(sources=str(Path(__file__).parents[2])))
     return Installed(folder)
 
 
