@@ -16,6 +16,7 @@ from verification import loading
 from verification.catalogue import Catalogue
 
 SOURCES = ("tests", "verification")
+OTHERS = "cases"  # suites of samples, which have a catalogue of their own
 Bindings = Mapping[str, Mapping[str, Sequence[int]]]
 
 
@@ -84,7 +85,7 @@ def unknown_or_untried(known: Catalogue, mentioned: Iterable[tuple[str, str]]) -
 def strings_of(root: Path) -> Iterable[tuple[str, str]]:
     """Yield every string of the sources as a `word`, and names given to `evidence.saboteur` also as a `trial`."""
     for folder in SOURCES:
-        for path in sorted((root / folder).rglob("*.py")):
+        for path in sorted(path for path in (root / folder).rglob("*.py") if OTHERS not in path.parts):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     yield "word", node.value
