@@ -9,8 +9,8 @@ import pytest
 
 from verification.errors import VerificationError
 from verification.evidence import Recorder
-from verification.targets import Description
-from verification.targets.checks import trains_on_what_it_generates
+from verification.targets import Description, Target
+from verification.targets.checks import NUMBERS, generated, trains_on_what_it_generates
 from verification.targets.cli import Cli, target
 from verification.targets.protocol import workload
 from verification.targets.wrong import wrong
@@ -48,3 +48,11 @@ def test_a_target_that_does_nothing_is_seen(evidence: Recorder, started: Cli, tm
     )
     with evidence.saboteur(name):
         trains_on_what_it_generates(evidence, wrong(name, started), tmp_path)
+
+
+@pytest.mark.claim("smoke-2")
+def test_a_target_without_files_is_seen_before_it_trains(evidence: Recorder, asked: Target, tmp_path: Path) -> None:
+    tree = workload(NUMBERS)
+    generated(evidence, asked, tree, tmp_path / "right")
+    with evidence.saboteur("target-that-generates-nothing"):
+        generated(evidence, wrong("target-that-generates-nothing", asked), tree, tmp_path / "wrong")

@@ -235,6 +235,36 @@ def test_a_check_that_cannot_fail_is_called_vacuous(evidence) -> None:  # type: 
         seen(CHECK)
 
 
+@pytest.mark.claim("product-9")
+def test_the_gate_finds_out_a_report_that_lies(evidence) -> None:  # type: ignore[no-untyped-def]
+    def closed(*checks: Check) -> None:
+        found = objections(build(KNOWN, collected(*checks), NOW, ORIGIN), Demands())
+        evidence.hold(len(found), what="objections of the gate", at_least=1, unit="objections")
+
+    skipped = replace(CHECK, outcome=Outcome.SKIPPED)
+    hidden = replace(CHECK, outcome=Outcome.FAILED, ranks=2, by_rank={0: "passed", 1: "failed"})
+    wrong = {
+        "report-that-claims-unshown-truths": ((), (CHECK,)),
+        "report-that-counts-skipped-as-passed": ((skipped,), (replace(skipped, outcome=Outcome.PASSED),)),
+        "report-that-hides-a-failed-rank": ((hidden,), (replace(hidden, outcome=Outcome.PASSED, ranks=1),)),
+    }
+    for name, (honest, lying) in wrong.items():
+        closed(*honest)
+        with evidence.saboteur(name):
+            closed(*lying)
+
+
+@pytest.mark.claim("product-8")
+def test_a_claim_without_a_trial_is_vacuous(evidence) -> None:  # type: ignore[no-untyped-def]
+    def seen(*trials: Evidence) -> None:
+        verdict = judge([CLAIM], [replace(CHECK, evidence=(FIGURE, *trials))], NOW)["truth-1"]
+        evidence.equal(verdict.status, Status.VACUOUS, what="status of a claim whose check was never seen to fail")
+
+    seen()
+    with evidence.saboteur("check-that-cannot-fail"):
+        seen(Evidence(EvidenceKind.SABOTEUR, "wrong", True))
+
+
 def test_the_command_line_lists_explains_and_refuses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["list", "--claims", "truth-*"]) == 0
     assert capsys.readouterr().out.count("truth-") == 10 + 0

@@ -18,7 +18,7 @@ from verification import faults, oracle, relations, strategies
 
 def written(table: pa.Table, layout: strategies.Layout) -> io.BytesIO:
     file = io.BytesIO()
-    pq.write_table(table, file, **layout.arguments())
+    pq.write_table(table, file, **layout.arguments(table.schema))
     file.seek(0)
     return file
 

@@ -47,13 +47,18 @@ class Layout:
     encoding: int | None = None
     groups: tuple[int, ...] | None = None
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the layout as arguments of `pyarrow.parquet.ParquetWriter`."""
+    def arguments(self, schema: pa.Schema) -> dict[str, Any]:
+        """Return the layout as arguments of `pyarrow.parquet.ParquetWriter` for a table of ``schema``.
+
+        Lists of booleans get pages of version 1: pyarrow cannot read a page of version 2 back that has only empty ones.
+        """
         return {
             "compression": self.codec,
             "compression_level": self.level,
             "use_dictionary": self.dictionary and self.encoding is None,
-            "data_page_version": self.page_version,
+            "data_page_version": "1.0"
+            if any(_has_lists_of_bools(field.type) for field in schema)
+            else self.page_version,
             "write_statistics": self.statistics,
             "data_page_size": self.page_bytes,
             "write_batch_size": self.page_rows,
@@ -64,7 +69,9 @@ class Layout:
     def written(self, table: pa.Table) -> bytes:
         """Return ``table`` as a Parquet file, written by pyarrow."""
         sink = io.BytesIO()
-        with pq.ParquetWriter(sink, table.schema, column_encoding=self._encodings(table), **self.arguments()) as out:
+        with pq.ParquetWriter(
+            sink, table.schema, column_encoding=self._encodings(table), **self.arguments(table.schema)
+        ) as out:
             for start, stop in self.cuts(table.num_rows):
                 out.write_table(table.slice(start, stop - start), row_group_size=max(1, stop - start))
         return sink.getvalue()
@@ -87,6 +94,13 @@ class Layout:
             if applies(field.type)
         }
         return {name: word for name, word in known.items() if "." not in name} or None
+
+
+def _has_lists_of_bools(kind: pa.DataType, below: bool = False) -> bool:
+    if pa.types.is_boolean(kind):
+        return below
+    parts = [kind.field(place).type for place in range(kind.num_fields)] if pa.types.is_nested(kind) else []
+    return any(_has_lists_of_bools(part, below or not pa.types.is_struct(kind)) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
