@@ -52,7 +52,7 @@ def _head(result: Row) -> str:
     tiles = (
         (f"{truths['verified']}/{truths['total']}", "truths verified"),
         (f"{score['verified']}/{score['total']}", "must-claims verified"),
-        (f"{kills['caught']}/{kills['declared']}", "saboteurs caught"),
+        (f"{kills['caught']}/{kills['declared']}", f"saboteurs caught, {kills['caught_twice']} twice"),
         (str(result["tests"]["total"]), "checks"),
         ("0", "left to a human"),
     )

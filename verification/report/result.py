@@ -128,7 +128,10 @@ def _computed(catalogue: Catalogue, checks: Sequence[Check]) -> list[Check]:
         _figure(f"saboteurs caught by fewer than {_COUNT_WORD[WANTED_CATCHES]} checks", short, at_most=0),
     )
     outcome = Outcome.PASSED if all(figure.held for figure in figures) else Outcome.FAILED
-    return [Check("verification::kill score", 1, outcome, bound, by_rank={0: outcome.value}, evidence=figures)]
+    names = ", ".join(row["name"] for row in score["saboteurs"] if len(row["caught_by"]) < WANTED_CATCHES)
+    detail = f"caught by fewer than {_COUNT_WORD[WANTED_CATCHES]} checks: {names}" if names else ""
+    ranks = {0: outcome.value}
+    return [Check("verification::kill score", 1, outcome, bound, by_rank=ranks, detail=detail, evidence=figures)]
 
 
 _COUNT_WORD = {1: "one", 2: "two", 3: "three"}
