@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ FAILED_IN = "failed in stage:"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE_S = 4.0
 _ORPHAN_S = 1.0
+# A launcher drops what it has not read yet when a process aborts; it gets this long to pass on the cause.
+_HEARD_S = 0.3
 _ABORT_S = 5.0
 _PR_SET_PDEATHSIG = 1
 _CLOCK_MONOTONIC = 1
@@ -255,6 +258,8 @@ class Guard:
             group.settle(failure.code, first=first)
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
+            if first:
+                time.sleep(_HEARD_S)
             cancel = end_after(_ABORT_S, failure.code)
             group.abort(failure.code)
             cancel()
