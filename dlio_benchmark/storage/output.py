@@ -108,17 +108,30 @@ def write_all(fd: int, chunk: bytes | memoryview, path: str, calls: Posix) -> in
 
 
 def make_folders(path: str, calls: Posix) -> None:
-    """Make a folder and those above it, each forced to the device; nothing happens if it exists."""
+    """Make a folder and those above it, each forced to the device; nothing happens if it exists.
+
+    Raises:
+        CannotCreateError: naming the folder that cannot be made.
+        StorageError: if the storage failed.
+    """
     missing = []
     while not os.path.isdir(path):
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):  # another rank may be faster
-            again(calls.mkdir, folder)
+        with writing(folder, "create the folder"):
+            _make_folder(folder, calls)
+            sync_folder(os.path.dirname(folder), calls)
+
+
+def _make_folder(folder: str, calls: Posix) -> None:
+    try:
+        again(calls.mkdir, folder)
+    except FileExistsError:  # another rank may be faster
         if not os.path.isdir(folder):
-            raise NotADirectoryError(errno.ENOTDIR, "something that is no folder is in the way", folder)
-        sync_folder(os.path.dirname(folder), calls)
+            raise NotADirectoryError(errno.ENOTDIR, "something that is no folder is in the way", folder) from None
+    except FileNotFoundError as error:  # the folder above is there: it is one in which nothing can be made
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), folder) from error
 
 
 def sync_folders(folders: Iterable[str], calls: Posix) -> None:

@@ -120,7 +120,12 @@ def test_without_kernel_locks_the_name_in_the_file_decides(tmp_path: Path, monke
             pass
 
 
+def test_a_place_where_no_folder_can_be_made_is_named() -> None:
+    with pytest.raises(CannotCreateError, match="/proc/nowhere: cannot create the folder"), locked("/proc/nowhere/x"):
+        pass
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CannotCreateError, match="file/x"), locked(str(tmp_path / "file" / "x")):
+    with pytest.raises(CannotCreateError, match="file: cannot create the folder"), locked(str(tmp_path / "file" / "x")):
         pass
