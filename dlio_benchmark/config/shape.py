@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from enum import Enum
 from typing import Any
 
 from dlio_benchmark.common.enumerations import Compression, DatasetType
 from dlio_benchmark.config.columns import file_columns
-from dlio_benchmark.config.decode import OLD_NAMES
+from dlio_benchmark.config.decode import OLD_NAMES, at
 from dlio_benchmark.config.fields import declared
 from dlio_benchmark.config.model import Column, Dataset, Workload
 from dlio_benchmark.errors import Issue
@@ -20,6 +21,7 @@ from dlio_benchmark.parquet import write_plan
 CONTENT_VERSION = 1
 SPLIT_KEYS = {DatasetType.TRAIN: "dataset.num_files_train", DatasetType.VALID: "dataset.num_files_eval"}
 _COLUMNS = "dataset.parquet.columns"
+_SHOWN = 10
 _LEVEL = "dataset.compression_level"
 _SAMPLE = tuple(
     f"dataset.{name}"
@@ -31,7 +33,7 @@ DEFAULT_LEVELS = {Compression.GZIP: 9, Compression.ZSTD: 1}
 def shape_of(workload: Workload) -> dict[str, Any]:
     """Return every key that shapes data with its plain value, in the order of declaration."""
     keys = (path for path, _, key in declared(Workload) if key.shapes_data)
-    return {path: plain(_at(workload, path)) for path in keys}
+    return {path: plain(at(workload, path)) for path in keys}
 
 
 def plain(value: Any) -> Any:
@@ -48,15 +50,15 @@ def with_defaults(tree: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[str
     out = dict(tree)
     for path, value in shape.items():
         *sections, name = path.split(".")
-        at = out
+        inner = out
         for section in sections:
-            below = at.get(section) or {}
+            below = inner.get(section) or {}
             if not isinstance(below, Mapping):
                 break  # not valid, which is for the decoder to say
-            at[section] = at = dict(below)
+            inner[section] = inner = dict(below)
         else:
-            if not any(old in at for section, old, new in OLD_NAMES if [section, new] == [*sections, name]):
-                at.setdefault(name, value)
+            if not any(old in inner for section, old, new in OLD_NAMES if [section, new] == [*sections, name]):
+                inner.setdefault(name, value)
     return out
 
 
@@ -74,11 +76,39 @@ def differences(found: Workload, wanted: Workload) -> list[Issue]:
     ]
     spelled = [(path, _spelled(found, path), _spelled(wanted, path)) for path in differ]
     # What is spelled alike differs only in consequence of another key, which says it better.
-    return [
-        Issue(path, f"the data set has {one}, the configuration wants {other}")
-        for path, one, other in spelled
-        if one != other or all(a == b for _, a, b in spelled)
+    named = [one for one in spelled if one[1] != one[2]] or spelled
+    return [Issue(path, what) for path, one, other in named for what in _said(path, one, other, found, wanted)]
+
+
+def _said(path: str, one: str, other: str, found: Workload, wanted: Workload) -> list[str]:
+    """Return what differs at a key: columns one by one, any other value as it is spelled."""
+    columns = _column_differences(found.dataset, wanted.dataset) if path == _COLUMNS else []
+    return columns or [f"the data set has {one}, the configuration wants {other}"]
+
+
+def _column_differences(found: Dataset, wanted: Dataset) -> list[str]:
+    have, want = (
+        {column.name: _kind(column) for column in file_columns(one, DatasetType.TRAIN, 0)} for one in (found, wanted)
+    )
+    out = [f"the configuration wants {name!r}, the data set has {_near(name, have)}" for name in want.keys() - have]
+    out += [f"the data set has {name!r}, which the configuration does not name" for name in have.keys() - want]
+    out += [
+        f"the data set has {name!r} as {have[name]}, the configuration wants it as {want[name]}"
+        for name in have.keys() & want
+        if have[name] != want[name]
     ]
+    if not out and list(have) != list(want):
+        out = [f"the data set has them in the order {_cut(', '.join(have))}, the configuration in another one"]
+    return sorted(out)[:_SHOWN] + [f"{len(out) - _SHOWN} more differ"] * (len(out) > _SHOWN)
+
+
+def _kind(column: Column) -> str:
+    return f"{column.dtype}[{column.size}]" if column.size != 1 else str(column.dtype)
+
+
+def _near(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    return f"{near[0]!r}" if near else f"no such column: {_cut(', '.join(names))}"
 
 
 def _same_columns(found: Dataset, wanted: Dataset) -> bool:
@@ -90,15 +120,11 @@ def _same_columns(found: Dataset, wanted: Dataset) -> bool:
 
 
 def _spelled(workload: Workload, path: str) -> str:
-    text = repr(plain(_at(workload, path)))
+    return _cut(repr(plain(at(workload, path))))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _at(workload: Workload, path: str) -> Any:
-    value: Any = workload
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
 
 
 def _effective(workload: Workload, evaluates: bool) -> dict[str, Any]:

@@ -47,6 +47,37 @@ def test_a_key_that_shapes_data_is_named_with_both_values(key: str, value: Any) 
     assert all(one.where.startswith("dataset.parquet.") for one in rest)
 
 
+def columns_differ(found: Any, wanted: Any) -> list[str]:
+    pair = (workload(parquet={"columns": columns}) for columns in (found, wanted))
+    return [issue.what for issue in differences(*pair) if issue.where == "dataset.parquet.columns"]
+
+
+LABEL, DENSE = {"name": "label", "dtype": "int8"}, {"name": "dense", "dtype": "float32", "size": 13}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ([LABEL, {**DENSE, "name": "dens"}], ["wants 'dens', the data set has 'dense'", "does not name"]),
+        ([LABEL, {**DENSE, "size": 26}], ["'dense' as float32[13], the configuration wants it as float32[26]"]),
+        ([{**LABEL, "dtype": "int16"}, DENSE], ["'label' as int8, the configuration wants it as int16"]),
+        ([LABEL], ["the data set has 'dense', which the configuration does not name"]),
+        ([LABEL, DENSE, {"name": "x"}], ["wants 'x', the data set has no such column: label, dense"]),
+        ([DENSE, LABEL], ["in the order label, dense, the configuration in another one"]),
+    ],
+)
+def test_columns_that_differ_are_named_one_by_one(wanted: Any, said: list[str]) -> None:
+    found = columns_differ([LABEL, DENSE], wanted)
+    assert len(found) == len(said)
+    assert all(part in what for part, what in zip(said, found, strict=True))
+
+
+def test_many_columns_that_differ_are_counted() -> None:
+    many = [{"name": f"c{n:02}", "dtype": "int8"} for n in range(12)]
+    found = columns_differ(many, [{**one, "dtype": "int16"} for one in many])
+    assert (len(found), found[-1]) == (11, "2 more differ")
+
+
 def test_what_only_follows_from_another_key_is_not_named() -> None:
     fewer = differences(workload(num_samples_per_file=3), workload(num_samples_per_file=2000))
     assert [issue.where for issue in fewer] == ["dataset.num_samples_per_file"]
