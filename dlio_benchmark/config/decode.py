@@ -22,7 +22,7 @@ from dlio_benchmark.common.enumerations import Shuffle
 from dlio_benchmark.config.duration import Duration, duration_of
 from dlio_benchmark.config.fields import Key, declaration, declared, section_type
 from dlio_benchmark.config.model import Column, Workload
-from dlio_benchmark.config.rules import broken_rules, overlap
+from dlio_benchmark.config.rules import OFFERED, broken_rules, overlap
 from dlio_benchmark.errors import ConfigError, Issue, shown
 
 # Keys without meaning here that files in circulation carry; a trailing dot passes a whole section.
@@ -283,9 +283,10 @@ def _word(words: type[Enum], value: Any) -> Any:
     for member in words:
         if text == str(member.value).lower():
             return member
-    near = difflib.get_close_matches(text, [str(member.value) for member in words], 1, 0.6)
+    offered = [str(member.value) for member in OFFERED.get(words, tuple(words))]
+    near = difflib.get_close_matches(text, offered, 1, 0.6)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise _WrongError(f"must be one of {', '.join(str(m.value) for m in words)}{hint}")
+    raise _WrongError(f"must be one of {', '.join(offered)}{hint}")
 
 
 def _bool(value: Any) -> bool:

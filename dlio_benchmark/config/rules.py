@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePosixPath
 
 from dlio_benchmark.common.enumerations import (
@@ -41,6 +42,14 @@ LOADERS = (
     DataLoaderType.SYNTHETIC,
     DataLoaderType.CUSTOM,
 )
+# What a value must be, where not all of a vocabulary is offered.
+OFFERED: Mapping[type[Enum], tuple[Enum, ...]] = {
+    FormatType: tuple(CODECS),
+    Compression: CODECS[FormatType.PARQUET],
+    DataLoaderType: LOADERS,
+    StorageType: (StorageType.LOCAL_FS,),
+    ReadType: (ReadType.ON_DEMAND,),
+}
 CONTEXTS = ("spawn", "forkserver", "fork")
 PARTITION_TYPES = (
     ColumnType.BOOL,
@@ -60,6 +69,7 @@ ELEMENT_TYPES = tuple(
 MOST_ELEMENTS = 2**31 - 1  # lists of a fixed size count their elements in 32 bits
 _MOST_BYTES_OF_A_NAME = 200
 _COLUMNS = "dataset.parquet.columns"
+_NAMED = "storage.storage_options.columns"
 
 
 def _words(members: tuple[object, ...]) -> str:
@@ -142,6 +152,22 @@ def _columns_read(workload: Workload) -> Iterator[Issue]:
     columns = workload.dataset.parquet.columns
     if columns and not any(column.read for column in columns):
         yield Issue(_COLUMNS, "no column is read; set read: true for at least one")
+
+
+def _columns_named(workload: Workload) -> Iterator[Issue]:
+    named = (workload.storage.storage_options or {}).get("columns")
+    known = [column.name for column in workload.dataset.parquet.columns if column.read]
+    if named is None:
+        return
+    if not isinstance(named, list | tuple) or not named or not all(isinstance(name, str) for name in named):
+        yield Issue(_NAMED, "must be a list of column names")
+        return
+    if len(set(named)) < len(named):
+        yield Issue(_NAMED, "names must differ")
+    for name in (name for name in named if known and name not in known):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"those are {', '.join(known)}"
+        yield Issue(_NAMED, f"{name!r} is none of the columns of dataset.parquet.columns that are read; {hint}")
 
 
 def _column_sizes(workload: Workload) -> Iterator[Issue]:
@@ -282,6 +308,7 @@ RULES = (
     Rule(_read_type, ("reader.read_type",)),
     Rule(_column_names, (f"{_COLUMNS}.name",)),
     Rule(_columns_read, (f"{_COLUMNS}.read",)),
+    Rule(_columns_named, (_COLUMNS, "storage.storage_options")),
     Rule(_column_sizes, (f"{_COLUMNS}.size",)),
     Rule(_partition, ("dataset.parquet.partition_by", _COLUMNS)),
     Rule(

@@ -18,7 +18,7 @@ from dlio_benchmark.config.decode import FOREIGN_KEYS, Decoded, decode, decode_g
 from dlio_benchmark.config.duration import Duration
 from dlio_benchmark.config.fields import declared
 from dlio_benchmark.config.model import Column, Workload
-from dlio_benchmark.config.rules import broken_rules
+from dlio_benchmark.config.rules import OFFERED, broken_rules
 from dlio_benchmark.errors import ConfigError, Exit, Issue
 
 few = settings(max_examples=15, deadline=None)
@@ -66,10 +66,12 @@ def test_every_key_round_trips_or_breaks_a_rule(path: str, data: st.DataObject) 
 @few
 @given(word=st.text(max_size=12) | st.integers() | st.booleans() | st.lists(st.integers(), max_size=2))
 def test_an_unknown_word_names_key_value_and_all_allowed_words(path: str, word: Any) -> None:
-    allowed = [str(member.value) for member in without_none(KEYS[path][0])]
-    if str(word).strip().lower() in [w.lower() for w in allowed] or (word == "None" and accepts_none(KEYS[path][0])):
+    words = without_none(KEYS[path][0])
+    allowed = [str(member.value) for member in OFFERED.get(words, tuple(words))]
+    known = [str(member.value).lower() for member in words]
+    if str(word).strip().lower() in known or (word == "None" and accepts_none(KEYS[path][0])):
         return
-    if without_none(KEYS[path][0]) is Shuffle and word is False:
+    if words is Shuffle and word is False:
         return
     issue = only_issue(nested(path, word))
     assert issue.where == path

@@ -233,3 +233,24 @@ def test_a_violation_ends_decoding_with_its_key() -> None:
         Issue("dataset.compression", "lzf is no codec of parquet; use one of none, snappy, gzip, zstd, lz4"),
     )
     assert re.match(r"the workload configuration is not valid\n  - dataset.compression: ", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (["lable"], "'lable' is none of the columns of dataset.parquet.columns that are read; did you mean 'label'?"),
+        (["cold"], "'cold' is none of the columns of dataset.parquet.columns that are read; those are label"),
+        (["label", "label"], "names must differ"),
+        ([], "must be a list of column names"),
+        ("label", "must be a list of column names"),
+        ([3], "must be a list of column names"),
+    ],
+)
+def test_columns_that_are_named_to_be_read_are_configured_ones(named: Any, said: str) -> None:
+    two = with_columns(Column("label"), Column("cold", read=False))
+    assert broken({**two, "storage.storage_options": {"columns": named}}) == {"storage.storage_options.columns": said}
+
+
+def test_any_column_may_be_named_where_none_are_configured() -> None:
+    assert broken({"storage.storage_options": {"columns": ["label"]}}) == {}
+    assert broken({**with_columns(Column("label")), "storage.storage_options": {"columns": ["label"]}}) == {}
