@@ -43,8 +43,18 @@ FOREIGN_KEYS = frozenset(
     }
 )
 
-# Sections that say how to do what is not done unless another key asks for it.
-MOOT = ("model.", "checkpoint.", "profiling.", "dataset.hdf5.")
+# Sections that say how to do what is not done unless another key asks for it, and keys of other formats and
+# frameworks that published workloads carry.
+MOOT = (
+    "model.",
+    "checkpoint.",
+    "profiling.",
+    "dataset.hdf5.",
+    "dataset.record_length_bytes_resize",
+    "reader.computation_threads",
+    "reader.shuffle_size",
+    "reader.transfer_size",
+)
 STORAGE_OPTIONS = ("columns",)
 
 OLD_NAMES = (

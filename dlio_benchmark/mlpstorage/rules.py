@@ -136,7 +136,9 @@ def _enough_data(subject: Subject) -> Iterable[Finding]:
         yield Finding(Verdict.INVALID, f"the least number of files cannot be computed: {error}")
         return
     if files < least:
-        yield Finding(Verdict.INVALID, f"insufficient files: dataset.num_files_train is {files}, at least {least}")
+        yield Finding(
+            Verdict.INVALID, f"insufficient files: dataset.num_files_train is {files}, a submission needs {least}"
+        )
 
 
 def _brief(value: Any) -> str:

@@ -147,10 +147,18 @@ def _announce(plan: Plan, findings: Sequence[rules.Finding]) -> None:
         for override in overrides:
             text = override.text if len(override.text) <= 80 else f"{override.text[:77]}..."
             print(f"{origin}: {override.key}={text}")
-    print(f"Verification: {rules.verdict(findings).name}")
+    found = rules.verdict(findings)
+    print(f"Verification: {found.name} ({_FIT[found]})")
     for finding in findings:
         print(f"  {finding}")
     sys.stdout.flush()
+
+
+_FIT = {
+    rules.Verdict.CLOSED: "fit for a closed submission",
+    rules.Verdict.OPEN: "fit for an open submission",
+    rules.Verdict.INVALID: "not fit for a submission; without --closed it runs all the same",
+}
 
 
 def _gate(request: Training, findings: Sequence[rules.Finding]) -> None:

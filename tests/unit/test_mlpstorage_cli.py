@@ -270,3 +270,30 @@ def test_datasize_prints_the_worked_example_and_leaves_metadata(home: Path, caps
 def test_every_option_name_is_an_attribute_of_the_namespace() -> None:
     for command, line in TRAINING.items():
         assert grammar.option_names("training", command) <= vars(parse(shlex.split(line))).keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"{DATAGEN} --compression nosuch", "argument --compression: invalid choice: 'nosuch'"),
+        ("training datagen --model unet3d", "the following arguments are required: --num-processes/-np"),
+        ("training nosuch", "invalid choice: 'nosuch'"),
+    ],
+)
+def test_a_wrong_command_line_is_answered_in_one_line(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    told = capsys.readouterr().err
+    assert (ended.value.code, told.count("\n")) == (Status.ARGUMENTS, 1)
+    assert said in told
+    assert told.endswith(" --help\n")
+
+
+@pytest.mark.parametrize("program", ["training", "reports", "history"])
+def test_help_of_a_command_shows_the_options_that_it_heeds(program: str) -> None:
+    _, programs = grammar.parsers()
+    leaves = programs[program]._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    for leaf in leaves.values():  # type: ignore[union-attr]
+        text = leaf.format_help()
+        assert "--results-dir" in text
+        assert ("--loops" in text) == ("--closed" in text) == (program == "training")
