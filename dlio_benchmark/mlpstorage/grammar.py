@@ -265,7 +265,7 @@ def _needed(options: Sequence[Option]) -> list[str]:
 
 
 def _add(leaf: argparse.ArgumentParser, options: Sequence[Option], *, launches: bool) -> None:
-    """Add ``options`` and the closed/open pair, each under its heading; help hides what needs a launch, if there is none."""
+    """Add ``options`` and the closed/open pair, each under its heading; help hides what only a launch heeds."""
     groups = {heading: leaf.add_argument_group(heading) for heading in _HEADINGS}
     own: argparse._ActionsContainer = leaf
     for option in options:
