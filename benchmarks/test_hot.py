@@ -20,6 +20,7 @@ from dlio_benchmark.data_loader.parcel import parcel_of, unpacked
 from dlio_benchmark.data_loader.synthetic import SyntheticLoader
 from dlio_benchmark.data_loader.tasks import tasks
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
+from dlio_benchmark.memory import Pieces
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
 from dlio_benchmark.plan.order import Order
@@ -103,8 +104,8 @@ def test_pack_and_unpack(benchmark: Any) -> None:
 
 
 def test_window_shuffle(benchmark: Any) -> None:
-    block = Block(ROWS, COLUMNS)
-    benchmark(lambda: block.take(Order(ROWS, 5)[:]))
+    block, memory = Block(ROWS, COLUMNS), Pieces()
+    benchmark(lambda: block.take(Order(ROWS, 5)[:], memory))
 
 
 def test_steps_of_the_loop(benchmark: Any) -> None:

@@ -18,7 +18,7 @@ from dlio_benchmark.errors import Issue
 from dlio_benchmark.parquet import write_plan
 
 # A number that grows whenever the same configuration begins to give other bytes.
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 SPLIT_KEYS = {DatasetType.TRAIN: "dataset.num_files_train", DatasetType.VALID: "dataset.num_files_eval"}
 _COLUMNS = "dataset.parquet.columns"
 _SHOWN = 10

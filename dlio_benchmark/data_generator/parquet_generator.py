@@ -171,7 +171,7 @@ def files_of(workload: Workload, split: DatasetType, index: int, threads: int = 
         rows_at_once=dataset.parquet.generation_batch_size,
         seed=dataset.seed,
         compressibility=dataset.parquet.compressibility,
-        metadata={"dlio.content": str(CONTENT_VERSION), "dlio.file": f"{split}/{index}"},
+        metadata={"dlio.content": str(CONTENT_VERSION)},
         threads=threads,
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dlio_benchmark.batch import Batch, Run
 from dlio_benchmark.clock import Clock
 from dlio_benchmark.config.duration import Dice, Duration
+from dlio_benchmark.memory import Pieces
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Piece
 from dlio_benchmark.plan.order import Ids, Order
@@ -61,6 +62,7 @@ class Source:
     reader: Reader
     clock: Clock
     preprocessing: Preprocessing | None = None
+    memory: Pieces = field(default_factory=Pieces)
 
     def open(self, path: str) -> tuple[OpenFile, Tally]:
         """Open a file; the tally says what its footer took."""
@@ -75,7 +77,7 @@ class Source:
         begin = self.clock.now_ns()
         rows = _chosen(piece, got.block.rows)
         if rows is not None:
-            run = (got.block.take(rows), 0, len(rows))
+            run = (got.block.take(rows, self.memory), 0, len(rows))
         shuffled = self.clock.now_ns()
         if self.preprocessing is not None:
             self.preprocessing.work(piece.stop - piece.start)

@@ -1,16 +1,17 @@
 """The loader for every day: threads read and decode ahead, within a budget of bytes and blocks.
 
-One feeder walks the plan in order.  It has the next files opened, and every block read, by a pool of threads; what
-it gives out is a queue of promises in plan order, so the batches are the same as the reference loader's, whatever
-the number of threads.  A block counts against the budget from the moment it is asked for until the loop asks for the
-block after it; a block larger than the budget is admitted when nothing else is in flight, so nothing can lock up.
+One feeder walks the plan in order.  It has the next files opened, and every load read, by a pool of threads; a load is
+a block, or a few small ones that are handed over at once.  What the feeder gives out is a queue of promises in plan
+order, so the batches are the same as the reference loader's, whatever the number of threads.  A load counts against
+the budget from the moment it is asked for until the loop asks for the block after it; a load larger than the budget is
+admitted when nothing else is in flight, so nothing can lock up.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,7 +22,8 @@ from dlio_benchmark.plan.epoch import EpochPlan, Piece, Visit
 from dlio_benchmark.reader.base import OpenFile
 
 _Opened = tuple[OpenFile, Tally]
-_Promise = tuple[Future[tuple[Run, Tally]], tuple[int, int], Tally | None]
+_Load = deque[tuple[Run, Tally]]
+_Promise = tuple[Future[_Load], tuple[int, int], Tally | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,15 @@ class Budget:
 
     Attributes:
         bytes: decoded bytes, a limit for all.
-        blocks: blocks; more are admitted while they hold fewer rows than ``rows``.
-        rows: rows that are read ahead however many blocks they stand in; a few steps' worth keeps small files busy.
+        loads: loads; more are admitted while they hold fewer rows than ``rows``.
+        rows: rows that are read ahead however many loads they stand in; a few steps' worth keeps small files busy.
+        load_bytes: blocks of a file are put together up to so many decoded bytes; waking a thread for less costs more.
     """
 
     bytes: int = 2**30
-    blocks: int = 2
+    loads: int = 2
     rows: int = 0
+    load_bytes: int = 4 << 20
 
 
 class ThreadsLoader:
@@ -80,7 +84,7 @@ class _Feeder:
         self._changed = threading.Condition()
         self._promises: deque[_Promise] = deque()
         self._bytes = 0
-        self._blocks = 0
+        self._loads = 0
         self._rows = 0
         self._ended = False
         self._stopped = False
@@ -93,7 +97,7 @@ class _Feeder:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the reading; blocks that were not taken are dropped."""
+        """End the reading; loads that were not taken are dropped."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -106,13 +110,15 @@ class _Feeder:
         """Yield the runs in plan order and add what each took to ``tally``."""
         while (promise := self._next()) is not None:
             future, cost, opened = promise
-            run, read = future.result()
+            load = future.result()
             if opened is not None:
                 tally.add(opened)
-            tally.add(read)
             del future, promise
-            yield run
-            del run
+            while load:
+                run, read = load.popleft()
+                tally.add(read)
+                yield run
+                del run
             self._release(cost)
 
     def _next(self) -> _Promise | None:
@@ -129,21 +135,21 @@ class _Feeder:
         with self._changed:
             self._bytes -= cost[0]
             self._rows -= cost[1]
-            self._blocks -= 1
+            self._loads -= 1
             self._changed.notify_all()
 
     def _admit(self, cost: tuple[int, int]) -> bool:
-        """Wait until a block of ``cost`` (bytes, rows) fits; False when the epoch was stopped."""
+        """Wait until a load of ``cost`` (bytes, rows) fits; False when the epoch was stopped."""
         with self._changed:
-            while not self._stopped and self._blocks and not self._fits(cost[0]):
+            while not self._stopped and self._loads and not self._fits(cost[0]):
                 self._changed.wait()
             self._bytes += cost[0]
             self._rows += cost[1]
-            self._blocks += 1
+            self._loads += 1
             return not self._stopped
 
     def _fits(self, cost: int) -> bool:
-        few = self._blocks < self._budget.blocks or self._rows < self._budget.rows
+        few = self._loads < self._budget.loads or self._rows < self._budget.rows
         return few and self._bytes + cost <= self._budget.bytes
 
     def _feed(self, plan: EpochPlan, paths: Paths) -> None:
@@ -174,17 +180,15 @@ class _Feeder:
                 opening.add_done_callback(_close_unused)
 
     def _read(self, plan: EpochPlan, visit: Visit, file: OpenFile, opened: Tally) -> bool:
-        """Ask for the blocks of a visit; the last one to be read closes the file."""
+        """Ask for the blocks of a visit; the last load to be read closes the file."""
         counted: Tally | None = opened
-        pieces = list(plan.visited(visit, block_rows(file)))
-        left = _Countdown(len(pieces), file)
-        for number, piece in enumerate(pieces):
-            shape = file.shapes[piece.block]
-            cost = (max(shape.decoded_bytes, shape.stored_bytes), piece.stop - piece.start)
+        loads = list(_loads(file, plan.visited(visit, block_rows(file)), self._budget.load_bytes))
+        left = _Countdown(len(loads), file)
+        for number, (pieces, cost) in enumerate(loads):
             if not self._admit(cost):
-                left.drop(len(pieces) - number)
+                left.drop(len(loads) - number)
                 return False
-            future = self._pool.submit(_read_piece, self._source, (file, left), piece)
+            future = self._pool.submit(_read_load, self._source, (file, left), pieces)
             future.add_done_callback(left.cancelled)
             with self._changed:
                 self._promises.append((future, cost, counted))
@@ -193,30 +197,47 @@ class _Feeder:
         return True
 
 
+def _loads(file: OpenFile, pieces: Iterable[Piece], most_bytes: int) -> Iterator[tuple[list[Piece], tuple[int, int]]]:
+    """Yield the pieces of a file as loads of up to ``most_bytes``, with what each costs: bytes and rows."""
+    load: list[Piece] = []
+    total = rows = 0
+    for piece in pieces:
+        shape = file.shapes[piece.block]
+        size = max(shape.decoded_bytes, shape.stored_bytes)
+        if load and total + size > most_bytes:
+            yield load, (total, rows)
+            load, total, rows = [], 0, 0
+        load.append(piece)
+        total += size
+        rows += piece.stop - piece.start
+    if load:
+        yield load, (total, rows)
+
+
 class _Countdown:
-    """Closes a file once all its pieces are done."""
+    """Closes a file once all its loads are done."""
 
-    def __init__(self, pieces: int, file: OpenFile) -> None:
-        self._left, self._file, self._lock = pieces, file, threading.Lock()
+    def __init__(self, loads: int, file: OpenFile) -> None:
+        self._left, self._file, self._lock = loads, file, threading.Lock()
 
-    def drop(self, pieces: int) -> None:
-        """Count ``pieces`` as done."""
+    def drop(self, loads: int) -> None:
+        """Count ``loads`` as done."""
         with self._lock:
-            self._left -= pieces
+            self._left -= loads
             if self._left > 0:
                 return
         self._file.close()
 
-    def cancelled(self, future: Future[tuple[Run, Tally]]) -> None:
-        """Count a piece as done that will not be read."""
+    def cancelled(self, future: Future[_Load]) -> None:
+        """Count a load as done that will not be read."""
         if future.cancelled():
             self.drop(1)
 
 
-def _read_piece(source: Source, held: tuple[OpenFile, _Countdown], piece: Piece) -> tuple[Run, Tally]:
+def _read_load(source: Source, held: tuple[OpenFile, _Countdown], pieces: Sequence[Piece]) -> _Load:
     file, left = held
     try:
-        return source.read(file, piece)
+        return deque(source.read(file, piece) for piece in pieces)
     finally:
         left.drop(1)
 

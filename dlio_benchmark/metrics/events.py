@@ -33,8 +33,11 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add the counts of ``other``."""
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+_COUNTS = tuple(one.name for one in fields(Tally))
 
 
 @dataclass(frozen=True, slots=True)

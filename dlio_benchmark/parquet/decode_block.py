@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -12,12 +12,14 @@ import pyarrow as pa
 
 from dlio_benchmark.batch import Values, as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
-from dlio_benchmark.parquet.decode import Chunk, check_sizes, chunk_values, pages, viewed
-from dlio_benchmark.parquet.decode_arrow import ArrowDecoder, octets_of, values_of
-from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
+from dlio_benchmark.parquet.decode import Array, Chunk, check_sizes, chunk_values, pages, viewed
+from dlio_benchmark.parquet.decode_arrow import octets_of, values_of
+from dlio_benchmark.parquet.decode_footer import most_decoded
+from dlio_benchmark.parquet.decode_form import View
 from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, PageError, PageHeader
 from dlio_benchmark.parquet.decode_memory import empty
-from dlio_benchmark.parquet.decode_plan import Plan, Wanted
+from dlio_benchmark.parquet.decode_outline import Layout, Outline, Portion
+from dlio_benchmark.parquet.decode_plan import Wanted
 
 _LARGE_BYTES = 64 << 10
 
@@ -32,55 +34,70 @@ class Decoded(NamedTuple):
 class BlockDecoder:
     """Takes the chunks of a block as they come and gives its columns at the end.
 
-    ``chunks`` are those of each row group in the order of the plan's leaves.  Errors name row group, column and,
-    where it is known, the byte in the file.
+    Errors name row group, column and, where it is known, the byte in the file.
     """
 
-    def __init__(
-        self,
-        footer: Footer,
-        plan: Plan,
-        groups: Sequence[int],
-        chunks: Sequence[Sequence[Chunk]],
-        arrow: ArrowDecoder,
-        *,
-        verify: bool,
-    ) -> None:
+    def __init__(self, outline: Outline, layout: Layout, *, verify: bool) -> None:
         self.viewed = self.by_arrow = 0
-        self._footer, self._plan, self._groups, self._chunks = footer, plan, groups, chunks
-        self._arrow, self._verify = arrow, verify
-        self._parts: dict[str, list[Values]] = {column.name: [None] * len(groups) for column in plan.wanted}
-        self._left: list[dict[int, memoryview]] = [{} for _ in groups]
+        self._footer, self._plan, self._arrow = outline.footer, outline.plan, outline.arrow
+        self._groups, self._chunks, self._verify = layout.groups, layout.chunks, verify
+        self._parts: list[dict[str, Values]] = [{} for _ in layout.groups]
+        self._left: list[dict[int, memoryview]] = [{} for _ in layout.groups]
 
-    def take(self, members: Iterable[tuple[int, int]], memory: memoryview) -> None:
-        """Decode the chunks ``members``, as (number of the row group, place in it), that fill ``memory``."""
-        owners, parts, verify = self._plan.owners, self._parts, self._verify
+    def take(self, portion: Portion, memory: memoryview) -> None:
+        """Decode the chunks of ``portion``, whose bytes fill ``memory``."""
+        form, owners = portion.slot.form, self._plan.owners
+        if form is not None and not self._verify and form.fits(memory):
+            self._take_all(portion, form.values(memory))
+            return
+        views: list[View] = []
         at = 0
-        for number, place in members:
+        for number, place in portion.members:
             chunk, column = self._chunks[number][place], owners[place]
-            body = memory[at : at + chunk.stored_bytes]
-            at += chunk.stored_bytes
-            leaf = column.leaf
+            end = at + chunk.stored_bytes
             try:
-                values = viewed(body, chunk, leaf) if leaf and not verify else None
-                if values is None:
-                    headers = pages(body, chunk, verify)
-                    values = chunk_values(body, chunk, leaf, headers) if leaf else None
-                    if values is None:
-                        if not headers:
-                            raise PageError(0, f"there are {chunk.rows} rows, but no page")
-                        check_sizes(chunk, headers)
-                        self._leave(number, place, body, headers)
-                        continue
+                view = viewed(memory[at:end], chunk, column.leaf) if column.leaf and not self._verify else None
+                if view is None:
+                    self._take_pages(number, place, memory[at:end])
+                else:
+                    self._take_values(number, column, view)
+                    views.append(View(at, end, view))
             except PageError as error:
                 raise self._damage(number, chunk, error) from error.__cause__
-            self.viewed += 1
-            parts[column.name][number] = octets_of(values, column.kind) if column.octets else values
+            at = end
+        if len(views) == len(portion.members) and not any(owners[place].octets for _, place in portion.members):
+            portion.slot.learn(memory, views)
 
-    def check(self, members: Iterable[tuple[int, int]], memory: memoryview) -> None:
-        """Check the pages and the checksums of the chunks that fill ``memory``, and decode nothing."""
+    def _take_all(self, portion: Portion, values: Sequence[Array]) -> None:
+        self.viewed += len(values)
+        first, last = portion.members[0][0], portion.members[-1][0]
+        if first == last:
+            self._parts[first].update(zip(portion.names, values, strict=True))
+            return
+        for (number, _), name, one in zip(portion.members, portion.names, values, strict=True):
+            self._parts[number][name] = one
+
+    def _take_pages(self, number: int, place: int, body: memoryview) -> None:
+        """Decode a chunk page by page, or leave it to pyarrow."""
+        chunk, column = self._chunks[number][place], self._plan.owners[place]
+        headers = pages(body, chunk, self._verify)
+        values = chunk_values(body, chunk, column.leaf, headers) if column.leaf else None
+        if values is None:
+            if not headers:
+                raise PageError(0, f"there are {chunk.rows} rows, but no page")
+            check_sizes(chunk, headers)
+            self._leave(number, place, body, headers)
+            return
+        self._take_values(number, column, values)
+
+    def _take_values(self, number: int, column: Wanted, values: Array) -> None:
+        self.viewed += 1
+        self._parts[number][column.name] = octets_of(values, column.kind) if column.octets else values
+
+    def check(self, portion: Portion, memory: memoryview) -> None:
+        """Check the pages and the checksums of the chunks of ``portion``, and decode nothing."""
         at = 0
-        for number, place in members:
+        for number, place in portion.members:
             chunk = self._chunks[number][place]
             try:
                 pages(memory[at : at + chunk.stored_bytes], chunk, self._verify)
@@ -93,7 +110,10 @@ class BlockDecoder:
         for number, bodies in enumerate(self._left):
             if bodies:
                 self._decode(number, bodies)
-        return {name: _joined(parts) for name, parts in self._parts.items()}
+        names = self._plan.names
+        if len(self._parts) == 1:
+            return {name: self._parts[0][name] for name in names}
+        return {name: _joined([parts[name] for parts in self._parts]) for name in names}
 
     def _damage(self, number: int, chunk: Chunk, error: PageError) -> ParquetFileError:
         where = f"row group {self._groups[number]}, column {self._footer.name(chunk.leaf)!r}"
@@ -125,7 +145,7 @@ class BlockDecoder:
         rows, stored = self._chunks[number][0].rows, sum(self._chunks[number][p].stored_bytes for p in column.places)
         if len(values) != rows:
             raise ParquetFileError(f"{len(values)} rows came out; the footer says {rows}")
-        self._parts[column.name][number] = values_of(values, column.kind, most_decoded(stored))
+        self._parts[number][column.name] = values_of(values, column.kind, most_decoded(stored))
         self.by_arrow += 1
 
     @contextmanager
@@ -152,8 +172,6 @@ class BlockDecoder:
 
 def _joined(parts: Sequence[Values]) -> Values:
     """Return the values of several row groups one after the other."""
-    if len(parts) == 1:
-        return parts[0]
     if all(isinstance(part, np.ndarray) for part in parts):
         count, shape = sum(map(len, parts)), parts[0].shape[1:]
         whole = empty(count * math.prod(shape), parts[0].dtype).reshape(count, *shape)

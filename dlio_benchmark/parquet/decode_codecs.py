@@ -22,13 +22,12 @@ _DEEPEST = 32
 _WAY = (4, 1, 3, 4)
 
 
-def check_codecs(footer: memoryview, chunks: int) -> None:
-    """Look at the codecs of all ``chunks`` column chunks of a footer that pyarrow could parse.
+def check_codecs(text: bytes, chunks: int) -> None:
+    """Look at the codecs of all ``chunks`` column chunks of the footer ``text``, which pyarrow could parse.
 
     Raises:
         ParquetFileError: if one is unknown.
     """
-    text = bytes(footer)
     usual = _usual(text)
     if len(usual) == chunks and _USUAL_CODECS.issuperset(usual):
         return

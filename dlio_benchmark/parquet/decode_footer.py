@@ -42,7 +42,7 @@ class Footer:
 
     __slots__ = ("_end", "_file_bytes", "group_rows", "is_own", "metadata", "schema")
 
-    def __init__(self, footer: memoryview, file_bytes: int) -> None:
+    def __init__(self, footer: bytes, file_bytes: int) -> None:
         """Parse ``footer``, the last bytes of the file; ParquetFileError if it is damaged."""
         try:
             parsed = pq.ParquetFile(

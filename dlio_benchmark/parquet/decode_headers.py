@@ -220,6 +220,12 @@ def bare_body(body: memoryview, values: int, width: int) -> int | None:
     return start if content[:3] == (DATA_PAGE, values, PLAIN) else None
 
 
+def checksum_bytes(buffer: memoryview, start: int) -> slice:
+    """Return where the checksum stands in the page header at ``start``; nowhere in one of an unusual make."""
+    usual = _match_usual(buffer, start)
+    return slice(start, start) if usual is None or usual.start(4) < 0 else slice(*usual.span(4))
+
+
 def page_header(buffer: memoryview, start: int, stop: int, crc: bool = True) -> PageHeader:
     """Return the page header at ``start`` of ``buffer``; the page itself lies inside ``start`` to ``stop``.
 

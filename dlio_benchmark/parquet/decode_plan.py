@@ -57,7 +57,8 @@ class Wanted:
 class Plan:
     """How to read ``columns`` of all files with the Arrow schema ``schema`` whose leaves are ``stored`` alike.
 
-    ``leaves`` are the wanted leaves in the order of the file, ``owners`` the column that each belongs to.
+    ``names`` are those of the columns in the order asked for, ``leaves`` the wanted leaves in the order of the file,
+    and ``owners`` the column that each belongs to.
     ``row_bytes`` is the decoded size of a row without the columns of the leaves ``varying``.
     """
 
@@ -65,6 +66,7 @@ class Plan:
     schema: pa.Schema
     stored: tuple[tuple[str, str], ...]
     wanted: tuple[Wanted, ...]
+    names: tuple[str, ...]
     leaves: tuple[int, ...]
     owners: tuple[Wanted, ...]
     varying: frozenset[int]
@@ -193,4 +195,5 @@ def plan(footer: Footer, columns: Sequence[Column] | None, path: str) -> Plan:
     row_bytes = sum(column.row_bytes or 0 for column in found)
     by_leaf = {leaf: column for column in found for leaf in column.leaves}
     owners = tuple(by_leaf[leaf] for leaf in leaves)
-    return Plan(columns, schema, footer.stored(leaves), found, leaves, owners, varying, row_bytes)
+    names = tuple(column.name for column in found)
+    return Plan(columns, schema, footer.stored(leaves), found, names, leaves, owners, varying, row_bytes)

@@ -2,6 +2,9 @@
 
 A page is a header and a body; the body of a list begins with its levels.  Bodies are kept as parts: what needs no
 codec is never joined or copied, so the bytes that were drawn are the bytes that are written.
+
+Checksums stand in a fixed number of bytes, so headers of equal pages are equally long, and without a codec the files
+of a data set have the same footer, byte for byte, when they have the same rows.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ConfigError, Issue
 from dlio_benchmark.parquet.encode_levels import list_levels, packed_head
 from dlio_benchmark.parquet.encode_schema import OCTETS, TEXTS, is_list, row_bits, values_per_row
-from dlio_benchmark.parquet.thrift import Field, i32, nested, struct
+from dlio_benchmark.parquet.thrift import Field, i32, nested, struct, wide_i32
 
 Values = NDArray[Any]
 Part = bytes | memoryview
@@ -176,7 +179,7 @@ def _page(kind: int, head: Field, body: Sequence[Part], codec: Codec, values: in
     for part in stored:
         crc = zlib.crc32(part, crc)
     signed_crc = crc - (crc >> 31 << 32)
-    header = struct(i32(1, kind), i32(2, plain_bytes), i32(3, stored_bytes), i32(4, signed_crc), head)
+    header = struct(i32(1, kind), i32(2, plain_bytes), i32(3, stored_bytes), wide_i32(4, signed_crc), head)
     return Page((header, *stored), stored_bytes + len(header), plain_bytes + len(header), values)
 
 

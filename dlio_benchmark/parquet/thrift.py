@@ -65,6 +65,15 @@ def i32(number: int, value: int) -> Field:
     return Field(number, _I32, zigzag(value))
 
 
+def wide_i32(number: int, value: int) -> Field:
+    """Return a field that holds a signed 32-bit number in five bytes, whatever the number; readers see no difference.
+
+    What such a field stands in has the same length for all numbers.
+    """
+    bits = (value << 1 if value >= 0 else ~(value << 1)) & 0xFFFFFFFF
+    return Field(number, _I32, bytes([*(bits >> shift & 0x7F | 0x80 for shift in (0, 7, 14, 21)), bits >> 28]))
+
+
 def i64(number: int, value: int) -> Field:
     """Return a field that holds a signed 64-bit number."""
     return Field(number, _I64, zigzag(value))

@@ -9,47 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 from dlio_benchmark.batch import Block
 from dlio_benchmark.clock import Clock
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
-from dlio_benchmark.parquet.decode import Chunk
-from dlio_benchmark.parquet.decode_arrow import ArrowDecoder
+from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet.decode_block import BlockDecoder, Decoded
-from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
-from dlio_benchmark.parquet.decode_memory import reserved
+from dlio_benchmark.parquet.decode_outline import Layout, Outline, Portion
 from dlio_benchmark.parquet.decode_path import repeated
-from dlio_benchmark.parquet.decode_plan import Plan
 from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.storage.base import InputFile
-
-_PORTION_BYTES = 4 << 20
-
-
-class Request(NamedTuple):
-    """A run of adjacent wanted chunks that is fetched at once."""
-
-    start: int
-    bytes: int
-
-
-class Portion(NamedTuple):
-    """Requests that share a piece of memory, and their chunks as (number of the row group, place there)."""
-
-    bytes: int
-    requests: Sequence[Request]
-    members: Sequence[tuple[int, int]]
-
-
-class _Layout(NamedTuple):
-    """The chunks of a block by row group, in the order of the plan's leaves, and how they are fetched."""
-
-    groups: Sequence[int]
-    chunks: list[list[Chunk]]
-    portions: list[Portion]
-    shape: BlockShape
 
 
 @contextmanager
@@ -64,39 +34,6 @@ def naming(where: str) -> Iterator[None]:
         raise kind(f"{where}: {error}") from error.__cause__
     except UnicodeDecodeError as error:
         raise ParquetFileError(f"{where}: the footer is damaged: a name in it is no text: {error}") from error
-
-
-def _portions(groups: Sequence[Sequence[Chunk]]) -> list[Portion]:
-    """Return how the chunks of row groups are fetched: in file order, adjacent ones at once, in portions of memory.
-
-    Raises:
-        ParquetFileError: if chunks overlap.
-    """
-    members = [(number, place) for number, chunks in enumerate(groups) for place in range(len(chunks))]
-    spans = [(chunk.start, chunk.start + chunk.stored_bytes) for chunks in groups for chunk in chunks]
-    if any(stop > after for (_, stop), (after, _) in pairwise(spans)):
-        order = sorted(range(len(spans)), key=spans.__getitem__)
-        members, spans = [members[at] for at in order], [spans[at] for at in order]
-        if any(stop > after for (_, stop), (after, _) in pairwise(spans)):
-            raise ParquetFileError("the footer lets column chunks overlap")
-    portions: list[Portion] = []
-    requests: list[Request] = []
-    total = first = begin = end = 0
-    for number, (start, stop) in enumerate(spans):
-        full = total + stop - start > _PORTION_BYTES and total > 0
-        if start != end or full:
-            if end > begin:
-                requests.append(Request(begin, end - begin))
-            begin = start
-        if full:
-            portions.append(Portion(total, requests, members[first:number]))
-            requests, total, first = [], 0, number
-        total += stop - start
-        end = stop
-    if end > begin:
-        requests.append(Request(begin, end - begin))
-        portions.append(Portion(total, requests, members[first:]))
-    return portions
 
 
 class _Shapes(Sequence[BlockShape]):
@@ -114,53 +51,50 @@ class _Shapes(Sequence[BlockShape]):
     def __getitem__(self, index: slice) -> Sequence[BlockShape]: ...
     def __getitem__(self, index: int | slice) -> BlockShape | Sequence[BlockShape]:
         numbers = range(self._count)[index]
-        if isinstance(numbers, range):
-            return [self._blocks.shape(number) for number in numbers]
-        return self._blocks.shape(numbers)
+        if isinstance(numbers, int):
+            return self._blocks.shape(numbers)
+        return [self._blocks.shape(number) for number in numbers]
 
 
 class ParquetBlocks:
     """An open file, made by `ParquetRows.open`; several threads may read blocks of it at once.
 
-    ``blocks`` are the row groups of each block, and ``constants`` the values of the wanted columns that are not
-    in the file.  ``decoded`` counts how the columns read so far were decoded.
+    ``names`` are the wanted columns in order, and ``constants`` the values of those that are not in the file.
+    ``decoded`` counts how the columns read so far were decoded.
     """
 
     def __init__(
         self,
         path: str,
         file: InputFile,
-        footer: Footer,
+        outline: Outline,
         *,
         footer_bytes: int,
-        plan: Plan,
-        blocks: Sequence[Sequence[int]],
         names: Sequence[str],
         constants: Mapping[str, Any],
         decode: bool,
         verify: bool,
         clock: Clock,
+        memory: Pieces,
     ) -> None:
         self.path = path
         self.footer_bytes = footer_bytes
-        self.rows: int = footer.metadata.num_rows
-        self.shapes: Sequence[BlockShape] = _Shapes(self, len(blocks))
+        self.rows: int = sum(outline.footer.group_rows)
+        self.shapes: Sequence[BlockShape] = _Shapes(self, len(outline.blocks))
         self.decoded = Decoded()
-        self._file, self._footer, self._plan, self._blocks = file, footer, plan, blocks
+        self._file, self._outline = file, outline
         self._names, self._constants = names, constants
-        self._decode, self._verify, self._clock = decode, verify, clock
-        self._layouts: dict[int, _Layout] = {}
-        self._arrow = ArrowDecoder(footer.metadata, file.size)
+        self._decode, self._verify, self._clock, self._memory = decode, verify, clock, memory
 
     def shape(self, index: int) -> BlockShape:
         """Return what the footer promises of block ``index``."""
-        return self._layout(index).shape
+        with naming(self.path):
+            return self._outline.layout(index).shape
 
     def close(self) -> None:
         """Release the file; calling it again does nothing."""
         self._file.close()
-        self._layouts.clear()
-        self.shapes = ()  # they refer to this file, whose footer would else wait for the garbage collector
+        self.shapes = ()  # they refer to this file, which would else wait for the garbage collector
 
     def read(self, index: int) -> BlockRead:
         """Read and decode block ``index``; its rows are in file order.
@@ -170,24 +104,25 @@ class ParquetBlocks:
             SchemaMismatchError: if a list has another length than its column.
             StorageError: if the storage fails.
         """
-        layout, now_ns = self._layout(index), self._clock.now_ns
-        shape, requests = layout.shape, 0
-        work = BlockDecoder(self._footer, self._plan, layout.groups, layout.chunks, self._arrow, verify=self._verify)
+        now_ns, requests = self._clock.now_ns, 0
         bytes_read = io_ns = 0
         begin_ns = now_ns()
         with naming(self.path):
+            layout = self._outline.layout(index)
+            work = BlockDecoder(self._outline, layout, verify=self._verify)
             for portion in layout.portions:
                 before_ns = now_ns()
-                memory = reserved(portion.bytes)
+                memory = self._memory.reserve(portion.bytes)
                 bytes_read += self._fetch(layout, portion, memory)
                 requests += len(portion.requests)
                 io_ns += now_ns() - before_ns
                 if self._decode:
-                    work.take(portion.members, memory)
+                    work.take(portion, memory)
                 elif self._verify:
-                    work.check(portion.members, memory)
+                    work.check(portion, memory)
             found = work.columns() if self._decode else {}
-        block = Block(shape.rows, self._in_order(found, shape.rows))
+        shape = layout.shape
+        block = Block(shape.rows, self._in_order(found, shape.rows) if self._constants else found)
         decode_ns = now_ns() - begin_ns - io_ns
         self.decoded = Decoded(self.decoded.viewed + work.viewed, self.decoded.by_arrow + work.by_arrow)
         return BlockRead(
@@ -201,28 +136,7 @@ class ParquetBlocks:
         constants = self._constants
         return {name: repeated(constants[name], rows) if name in constants else found[name] for name in self._names}
 
-    def _layout(self, index: int) -> _Layout:
-        known = self._layouts.get(index)
-        if known is None:
-            with naming(self.path):
-                known = self._layouts[index] = self._laid_out(self._blocks[index])
-        return known
-
-    def _laid_out(self, groups: Sequence[int]) -> _Layout:
-        footer, plan = self._footer, self._plan
-        chunks = [footer.chunks(group, plan.leaves) for group in groups]
-        portions = _portions(chunks)
-        rows = sum(footer.group_rows[group] for group in groups)
-        stored = sum(portion.bytes for portion in portions)
-        decoded = rows * plan.row_bytes
-        if plan.varying:
-            decoded += sum(chunk.decoded_bytes for group in chunks for chunk in group if chunk.leaf in plan.varying)
-        if decoded > most_decoded(stored):
-            msg = f"row group {groups[0]}: {stored} bytes cannot decode to {rows} rows of {decoded} bytes"
-            raise ParquetFileError(msg)
-        return _Layout(groups, chunks, portions, BlockShape(rows, len(groups), stored, decoded))
-
-    def _fetch(self, layout: _Layout, portion: Portion, memory: memoryview) -> int:
+    def _fetch(self, layout: Layout, portion: Portion, memory: memoryview) -> int:
         """Fill ``memory`` with the bytes of ``portion`` and return how many the storage gave."""
         pread, at = self._file.pread, 0
         for start, count in portion.requests:
@@ -232,12 +146,12 @@ class ParquetBlocks:
                 raise ParquetFileError(self._short(layout, start + got))
         return at
 
-    def _short(self, layout: _Layout, end: int) -> str:
+    def _short(self, layout: Layout, end: int) -> str:
         """Return what is missing in a file that ends at byte ``end``."""
         for group, chunks in zip(layout.groups, layout.chunks, strict=True):
             for chunk in chunks:
                 missing = chunk.start + chunk.stored_bytes - end
                 if 0 < missing <= chunk.stored_bytes:
-                    where = f"row group {group}, column {self._footer.name(chunk.leaf)!r}"
+                    where = f"row group {group}, column {self._outline.footer.name(chunk.leaf)!r}"
                     return f"{where}: the file ends at byte {end}, {missing} bytes short"
         return f"the file ends at byte {end}"

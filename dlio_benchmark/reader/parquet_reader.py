@@ -14,8 +14,9 @@ from dlio_benchmark.common.enumerations import DatasetType, ReadMode
 from dlio_benchmark.config.columns import wanted_columns
 from dlio_benchmark.config.model import Column, Workload
 from dlio_benchmark.errors import DataError, ParquetFileError
+from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet.decode_footer import Footer, footer_bytes
-from dlio_benchmark.parquet.decode_memory import reserved
+from dlio_benchmark.parquet.decode_outline import Outline, Slots
 from dlio_benchmark.parquet.decode_path import partition_values
 from dlio_benchmark.parquet.decode_plan import Plan, plan
 from dlio_benchmark.reader.base import OpenFile
@@ -43,9 +44,10 @@ class ParquetRows:
         *,
         partitions: Sequence[str] = (),
         verify_checksums: bool = False,
-        block_bytes: int = 16 << 20,
+        block_bytes: int = 1 << 20,
         group_window: int = 1,
         clock: Clock | None = None,
+        memory: Pieces | None = None,
     ) -> None:
         self.columns = None if columns is None else tuple(column for column in columns if column.read)
         self.partitions = frozenset(partitions)
@@ -56,7 +58,8 @@ class ParquetRows:
         self.group_window = group_window
         self._storage = storage
         self._clock = clock or RealClock()
-        self._plan: Plan | None = None
+        self._memory = memory or Pieces()
+        self._outline: Outline | None = None
 
     def open(self, path: str) -> ParquetBlocks:
         """Open ``path``, read its footer, and check it against the configured columns.
@@ -76,35 +79,43 @@ class ParquetRows:
     def _opened(self, path: str, file: InputFile) -> ParquetBlocks:
         with naming(path):
             text, bytes_read = _footer_text(file)
-            footer = Footer(text, file.size)
-            constants = self._constants(path, footer)
-            chosen = None if self.columns is None else [item for item in self.columns if item.name not in constants]
-            known = self._plan
-            if known is None or not known.fits(footer, chosen):
-                known = self._plan = plan(footer, chosen, path)
-            _check(footer, known)
-        wanted = known.wanted if self.columns is None else self.columns
+            outline = self._outline
+            if outline is None or not outline.holds_for(text, file.size):
+                outline = self._outline = self._outlined(path, text, file.size)
+            constants = partition_values(path, outline.absent)
+        wanted = outline.plan.wanted if self.columns is None else self.columns
         return ParquetBlocks(
             path,
             file,
-            footer,
+            outline,
             footer_bytes=bytes_read,
-            plan=known,
-            blocks=self._blocks(footer, known),
             names=tuple(column.name for column in wanted),
             constants=constants,
             decode=self.mode is not ReadMode.BYTES,
             verify=self.verify_checksums,
             clock=self._clock,
+            memory=self._memory,
         )
 
-    def _constants(self, path: str, footer: Footer) -> dict[str, Any]:
-        """Return the values of the wanted columns that the path has instead of the file."""
+    def _outlined(self, path: str, text: bytes, file_bytes: int) -> Outline:
+        """Return what the footer ``text`` says of the file at ``path``."""
+        footer = Footer(text, file_bytes)
+        absent = self._absent(footer)
+        chosen = None if self.columns is None else [item for item in self.columns if item not in absent]
+        former, slots = self._outline, Slots()
+        if former is not None and former.plan.fits(footer, chosen):
+            known, slots = former.plan, former.slots
+        else:
+            known = plan(footer, chosen, path)
+        _check(footer, known)
+        return Outline(text, file_bytes, footer, known, self._blocks(footer, known), absent=absent, slots=slots)
+
+    def _absent(self, footer: Footer) -> tuple[Column, ...]:
+        """Return the wanted columns that stand in the path instead of the file."""
         if not self.partitions or self.columns is None:
-            return {}
+            return ()
         present = set(footer.schema.names)
-        absent = [item for item in self.columns if item.name in self.partitions and item.name not in present]
-        return partition_values(path, absent)
+        return tuple(item for item in self.columns if item.name in self.partitions and item.name not in present)
 
     def _blocks(self, footer: Footer, known: Plan) -> list[tuple[int, ...]]:
         """Return the row groups of each block."""
@@ -137,18 +148,18 @@ def _check(footer: Footer, known: Plan) -> None:
         raise ParquetFileError(f"the footer is damaged: it allows nulls in {names}, where its writer puts none")
 
 
-def _footer_text(file: InputFile) -> tuple[memoryview, int]:
+def _footer_text(file: InputFile) -> tuple[bytes, int]:
     """Return the footer of a file and the bytes read for it: one request, or two if it is long."""
     first = min(file.size, _FIRST_READ_BYTES)
-    tail = reserved(first)
+    tail = memoryview(bytearray(first))
     _fill(file, file.size - first, tail)
     length = footer_bytes(tail, file.size)
     if length <= first:
-        return tail[first - length :], first
-    whole = reserved(length)
+        return bytes(tail[first - length :]), first
+    whole = memoryview(bytearray(length))
     _fill(file, file.size - length, whole[: length - first])
     whole[length - first :] = tail
-    return whole, length
+    return bytes(whole), length
 
 
 def _fill(file: InputFile, start: int, into: memoryview) -> None:

@@ -127,7 +127,7 @@ class LocalInput:
 
     def __init__(self, path: str, calls: Posix) -> None:
         self.path = path
-        self._calls = calls
+        self._calls, self._pread = calls, calls.pread
         self._fd = again(calls.open, path, O_READ | os.O_NONBLOCK)  # or a pipe would wait for its writer
         try:
             found = os.fstat(self._fd)
@@ -141,10 +141,12 @@ class LocalInput:
 
     def pread(self, offset: int, into: memoryview) -> int:
         """Fill ``into`` from ``offset``; the result is short only at the end of the file."""
-        done = 0
-        while done < len(into):
+        done, wanted = 0, len(into)
+        while done < wanted:
             try:
-                got = again(self._calls.pread, self._fd, into[done:], offset + done)
+                got = self._pread(self._fd, into[done:] if done else into, offset + done)
+            except InterruptedError:
+                continue
             except OSError as error:
                 raise_read(self.path, f"read at offset {offset + done}", error)
             if not got:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.batch import Batch, Block, Run, as_arrow, batches_of, joined, taken
+from dlio_benchmark.memory import Pieces
 
 BLOCKS = st.lists(st.integers(0, 40), max_size=8)
 
@@ -70,7 +71,7 @@ def test_the_rest_of_a_block_does_not_keep_it_in_memory() -> None:
 @given(rows=st.lists(st.integers(0, 20), min_size=0, max_size=30))
 def test_taking_rows_gives_these_rows_of_every_column(rows: list[int]) -> None:
     block, _, _ = next(counting([21]))
-    taken = block.take(np.array(rows, dtype=np.int64))
+    taken = block.take(np.array(rows, dtype=np.int64), Pieces())
     assert taken.columns["n"].tolist() == rows
     assert taken.columns["text"].to_pylist() == [str(n) for n in rows]
     assert taken.columns["pair"].tolist() == [[n, -n] for n in rows]
@@ -90,7 +91,7 @@ def test_rows_are_taken_from_arrays_of_any_type_shape_alignment_and_stride(
     raw = np.frombuffer(bytes(range(3)) + np.random.default_rng(1).bytes(20 * max(width, 1)), np.uint8)[offset:]
     shape = (20,) if size is None else (20, size)
     values = raw[: 20 * width].view(dtype).reshape(shape)[::step][:10]
-    got = taken(values, np.array(rows, dtype=np.int64))
+    got = taken(values, np.array(rows, dtype=np.int64), Pieces())
     assert got.dtype == values.dtype
     assert got.tobytes() == values[rows].tobytes()
     assert got.shape == (len(rows), *shape[1:])

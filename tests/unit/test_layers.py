@@ -29,12 +29,13 @@ def _layer(names: str) -> tuple[str, ...]:
 
 LAYERS = (
     _layer("__init__ errors common"),
-    _layer("config.__init__ config.fields config.duration config.model schema batch metrics.events"),
+    _layer("config.__init__ config.fields config.duration config.model schema memory batch metrics.events"),
     _layer("config.decode config.rules config.columns config.shape config.reference config.redact")
     + _layer("plan synth parquet metrics"),
     _layer("storage.base reader.base data_loader.base clock comm board guard watch"),
     _layer("storage reader data_generator data_loader checkpointing comm_mpi config.files launch session cores utils")
-    + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_plan parquet.write_file")
+    + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_outline")
+    + _layer("parquet.decode_plan parquet.write_file")
     + _layer("engine.agree engine.generate"),
     _layer("engine"),
     _layer("report mlpstorage job main postprocessor"),

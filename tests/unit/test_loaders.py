@@ -81,6 +81,7 @@ PLANS = st.builds(
     threads=st.integers(1, 3),
     blocks=st.integers(1, 4),
     budget=st.sampled_from([1, 500, 2**20]),
+    load=st.sampled_from([0, 200, 2**20]),
     mode=st.sampled_from([ReadMode.ROW_GROUP, ReadMode.DEFAULT]),
     window=st.integers(1, 3),
 )
@@ -90,11 +91,14 @@ def test_threads_give_the_batches_and_counts_of_the_reference(
     threads: int,
     blocks: int,
     budget: int,
+    load: int,
     mode: ReadMode,
     window: int,
 ) -> None:
     expected, counted = values(DirectLoader(source(storage, mode, window)), plan)
-    got, tally = values(ThreadsLoader(source(storage, mode, window), threads, Budget(budget, blocks)), plan)
+    got, tally = values(
+        ThreadsLoader(source(storage, mode, window), threads, Budget(budget, blocks, load_bytes=load)), plan
+    )
     assert got == expected
     assert len(got) == len(plan) * plan.batch
     for name in ("rows", "row_groups", "blocks", "files", "bytes_promised", "bytes_requested", "bytes_read"):
@@ -158,13 +162,19 @@ class Watched:
         self.file.close()
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 3])
-def test_no_more_blocks_are_read_ahead_than_the_budget_allows(storage: MemoryStorage, blocks: int) -> None:
+@pytest.mark.parametrize("loads", [1, 2, 3])
+@pytest.mark.parametrize("together", [1, 2])
+def test_no_more_blocks_are_read_ahead_than_the_budget_allows(
+    storage: MemoryStorage, loads: int, together: int
+) -> None:
     watched = Watched(ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP))
-    loader = ThreadsLoader(Source(watched, RealClock()), 2, Budget(2**20, blocks))
+    shape = watched.open("2.parquet").shapes[0]
+    watched.close()
+    load_bytes = together * max(shape.decoded_bytes, shape.stored_bytes)
+    loader = ThreadsLoader(Source(watched, RealClock()), 2, Budget(2**20, loads, load_bytes=load_bytes))
     batches: Iterator[object] = loader.batches(EpochPlan(np.array([0, 0, 40]), 6), path_of, Tally())
     for taken, _ in enumerate(batches, start=1):
-        assert watched.reads <= taken + blocks
+        assert watched.reads <= taken + loads * together
     loader.close()
 
 
@@ -249,7 +259,7 @@ class FailingReader:
 
 def test_after_a_failure_no_block_is_read_that_was_only_queued_and_every_file_is_closed() -> None:
     reader = FailingReader()
-    loader = ThreadsLoader(Source(reader, RealClock()), 1, Budget(blocks=4))
+    loader = ThreadsLoader(Source(reader, RealClock()), 1, Budget(loads=4))
     with pytest.raises(ParquetFileError, match="block 0"):
         list(loader.batches(EpochPlan(np.array([4, 4, 4]), 1), path_of, Tally()))
     reader.ended.set()

@@ -151,7 +151,7 @@ def test_loaders_of_others_know_the_batches_of_their_split() -> None:
 def test_a_column_knows_its_places_among_all_that_are_read() -> None:
     nested = pa.array([{"a": 1, "b": [2, 3]}], pa.struct([("a", pa.int8()), ("b", pa.list_(pa.int8()))]))
     body = Layout(5).written(pa.table({"x": [1], "n": nested, "y": ["text"]}))
-    found = plan(Footer(memoryview(body)[body_end(body) :], len(body)), None, PATH)
+    found = plan(Footer(body[body_end(body) :], len(body)), None, PATH)
     assert [len(column.places) for column in found.wanted] == [1, 2, 1]
     for column in found.wanted:
         assert [found.leaves[place] for place in column.places] == list(column.leaves)

@@ -91,6 +91,15 @@ def wanted_field(column: Column) -> pa.Field:
     return pa.field(column.name, kind, nullable=False)
 
 
+def test_files_of_as_many_rows_have_the_same_footer_and_other_values() -> None:
+    storage = MemoryStorage()
+    files = ParquetFiles(EVERY, row_group_size=100)
+    for number in range(3):
+        files.write(PlannedFile(TRAIN, number, f"{number}.parquet", 250), storage)
+    assert len({body[-int.from_bytes(body[-8:-4], "little") - 8 :] for body in storage.files.values()}) == 1
+    assert len(set(storage.files.values())) == 3
+
+
 @given(
     columns=columns,
     codec=codecs,

@@ -22,6 +22,7 @@ from dlio_benchmark.parquet.thrift import (
     struct,
     text,
     varint,
+    wide_i32,
     zigzag,
 )
 
@@ -46,6 +47,12 @@ def test_a_signed_number_reads_back(number: int) -> None:
 )
 def test_small_absolute_values_have_small_codes(number: int, expected: int) -> None:
     assert ThriftReader(zigzag(number)).varint() == expected
+
+
+@given(number=st.integers(-(2**31), 2**31 - 1))
+def test_a_wide_number_reads_back_and_always_takes_five_bytes(number: int) -> None:
+    assert len(wide_i32(1, number).body) == 5
+    assert ThriftReader(struct(wide_i32(1, number))).struct() == {1: number}
 
 
 def test_the_numbers_of_the_specification_are_encoded_as_it_says() -> None:

@@ -16,6 +16,7 @@ from dlio_benchmark.batch import Block, as_arrow
 from dlio_benchmark.common.enumerations import ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
+from dlio_benchmark.memory import Pieces
 from dlio_benchmark.reader.base import BlockRead, BlockShape, OpenFile, Reader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.base import InputFile, Storage
@@ -254,7 +255,7 @@ class _Altered(WrongFile):
 
 
 def _taken(got: BlockRead, rows: Sequence[int] | np.ndarray[Any, Any]) -> BlockRead:
-    return replace(got, block=got.block.take(np.asarray(rows, dtype=np.int64)))
+    return replace(got, block=got.block.take(np.asarray(rows, dtype=np.int64), Pieces()))
 
 
 def _one_late(file: _Altered, index: int) -> BlockRead:

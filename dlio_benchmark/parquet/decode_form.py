@@ -1,0 +1,92 @@
+"""What stands before the values in the chunks of a portion, remembered from a portion of the same make.
+
+Chunks that are views differ, from one row group to the next and from one file to the next, in their values and in the
+checksums of their pages, and in nothing else.  A form knows all other bytes.  A portion whose bytes are those needs
+no header read: its values stand where they stood.  A portion that differs in a single one of them is read anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlio_benchmark.parquet.decode import Array
+from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, checksum_bytes, page_header
+
+_MORE = np.uint8(0x80)
+_EVERY = np.uint8(0xFF)
+
+
+class View(NamedTuple):
+    """Values that were viewed in a portion: bytes ``[start, stop)`` are their chunk, ``values`` the array."""
+
+    start: int
+    stop: int
+    values: Array
+
+
+class Form:
+    """The bytes before the values of each chunk of a portion, and where the values are.
+
+    Of a checksum only its length must be the same, that is the topmost bit of each of its bytes.
+    """
+
+    __slots__ = ("_at", "_expected", "_mask", "_places")
+
+    def __init__(self, memory: memoryview, views: Sequence[View]) -> None:
+        octets = np.frombuffer(memory, np.uint8)
+        begin = octets.__array_interface__["data"][0]
+        mask = np.full(len(octets), _EVERY)
+        heads = []
+        self._places: list[tuple[np.dtype[np.generic], int, int]] = []
+        for start, stop, values in views:
+            first = values.__array_interface__["data"][0] - begin
+            self._places.append((values.dtype, len(values), first))
+            heads += [np.arange(start, first), np.arange(first + values.nbytes, stop)]
+            for checksum in _checksums(memory, start, first):
+                mask[checksum] = _MORE
+        self._at: NDArray[np.int64] = np.concatenate(heads)
+        self._mask = mask[self._at]
+        self._expected = octets[self._at] & self._mask
+
+    def fits(self, memory: memoryview) -> bool:
+        """Return whether ``memory``, as long as that which the form is of, has the same bytes around its values."""
+        found = np.frombuffer(memory, np.uint8).take(self._at)
+        found &= self._mask
+        return bool((found == self._expected).all())
+
+    def values(self, memory: memoryview) -> list[Array]:
+        """Return the values of each chunk as a view of ``memory``, in the order of the portion."""
+        view = np.frombuffer
+        return [view(memory, dtype, count, start) for dtype, count, start in self._places]
+
+
+class Slot:
+    """The form of portions of one make: None until a second one was seen, for of many makes there is but one."""
+
+    __slots__ = ("form", "seen")
+
+    def __init__(self) -> None:
+        self.form: Form | None = None
+        self.seen = False
+
+    def learn(self, memory: memoryview, views: Sequence[View]) -> None:
+        """Take note of a portion that was read header by header."""
+        if self.seen:
+            self.form = Form(memory, views)
+        self.seen = True
+
+
+def _checksums(memory: memoryview, start: int, first: int) -> list[slice]:
+    """Return where checksums stand in the headers from ``start`` to the page that has the values at ``first``."""
+    found, at = [], start
+    while at < first:
+        header = page_header(memory, at, len(memory), crc=False)
+        found.append(checksum_bytes(memory, at))
+        at = header.body + header.stored
+        if header.content.kind != DICTIONARY_PAGE:
+            break
+    return found

@@ -1,0 +1,156 @@
+"""What a footer says of a file, worked out once for all files that have the same one.
+
+Files of a data set that has neither codec nor statistics differ in their values only: their footers are the same bytes.
+So an outline is kept with the bytes that it was made from, and stands for every file that has them and the same
+length; each file's own footer is read and compared all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias
+
+from dlio_benchmark.config.model import Column
+from dlio_benchmark.errors import ParquetFileError
+from dlio_benchmark.parquet.decode import Chunk
+from dlio_benchmark.parquet.decode_arrow import ArrowDecoder
+from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
+from dlio_benchmark.parquet.decode_form import Slot
+from dlio_benchmark.parquet.decode_plan import Plan
+from dlio_benchmark.reader.base import BlockShape
+
+_PORTION_BYTES = 4 << 20
+_MOST_SLOTS = 256
+
+Slots: TypeAlias = dict[tuple[Any, ...], Slot]
+
+
+class Request(NamedTuple):
+    """A run of adjacent wanted chunks that is fetched at once."""
+
+    start: int
+    bytes: int
+
+
+class Portion(NamedTuple):
+    """Requests that share a piece of memory, and their chunks as (number of the row group, place there).
+
+    ``names`` are the columns that the chunks belong to, and ``slot`` is shared by portions whose chunks have the same
+    sizes and stand in the same order.
+    """
+
+    bytes: int
+    requests: Sequence[Request]
+    members: Sequence[tuple[int, int]]
+    names: Sequence[str]
+    slot: Slot
+
+
+class Layout(NamedTuple):
+    """The chunks of a block by row group, in the order of the plan's leaves, and how they are fetched."""
+
+    groups: Sequence[int]
+    chunks: list[list[Chunk]]
+    portions: list[Portion]
+    shape: BlockShape
+
+
+class Outline:
+    """Footer, plan and blocks of a file of ``file_bytes`` bytes that ends with the bytes ``text``.
+
+    ``blocks`` are the row groups of each block, ``absent`` the wanted columns that the file does not have, and
+    ``slots`` are shared by all outlines of the plan.  Several threads may ask for layouts at once.
+    """
+
+    def __init__(
+        self,
+        text: bytes,
+        file_bytes: int,
+        footer: Footer,
+        plan: Plan,
+        blocks: Sequence[Sequence[int]],
+        *,
+        absent: Sequence[Column],
+        slots: Slots,
+    ) -> None:
+        self.footer, self.plan, self.blocks, self.absent, self.slots = footer, plan, blocks, absent, slots
+        self.arrow = ArrowDecoder(footer.metadata, file_bytes)
+        self._text, self._file_bytes = text, file_bytes
+        self._layouts: dict[int, Layout] = {}
+
+    def holds_for(self, text: bytes, file_bytes: int) -> bool:
+        """Return whether a file of ``file_bytes`` bytes with the footer ``text`` is outlined by this."""
+        return file_bytes == self._file_bytes and text == self._text
+
+    def layout(self, index: int) -> Layout:
+        """Return what block ``index`` is made of.
+
+        Raises:
+            ParquetFileError: if the footer places chunks where they cannot be, or they cannot hold what it says.
+        """
+        known = self._layouts.get(index)
+        if known is None:
+            known = self._layouts[index] = self._laid_out(self.blocks[index])
+        return known
+
+    def _laid_out(self, groups: Sequence[int]) -> Layout:
+        footer, plan = self.footer, self.plan
+        chunks = [footer.chunks(group, plan.leaves) for group in groups]
+        portions = self._portions(chunks)
+        rows = sum(footer.group_rows[group] for group in groups)
+        stored = sum(portion.bytes for portion in portions)
+        decoded = rows * plan.row_bytes
+        if plan.varying:
+            decoded += sum(chunk.decoded_bytes for group in chunks for chunk in group if chunk.leaf in plan.varying)
+        if decoded > most_decoded(stored):
+            msg = f"row group {groups[0]}: {stored} bytes cannot decode to {rows} rows of {decoded} bytes"
+            raise ParquetFileError(msg)
+        return Layout(groups, chunks, portions, BlockShape(rows, len(groups), stored, decoded))
+
+    def _portions(self, groups: Sequence[Sequence[Chunk]]) -> list[Portion]:
+        """Return how the chunks of row groups are fetched: in file order, adjacent ones at once, in portions of memory.
+
+        Raises:
+            ParquetFileError: if chunks overlap.
+        """
+        members = [(number, place) for number, chunks in enumerate(groups) for place in range(len(chunks))]
+        spans = [(chunk.start, chunk.start + chunk.stored_bytes) for chunks in groups for chunk in chunks]
+        if any(stop > after for (_, stop), (after, _) in pairwise(spans)):
+            order = sorted(range(len(spans)), key=spans.__getitem__)
+            members, spans = [members[at] for at in order], [spans[at] for at in order]
+            if any(stop > after for (_, stop), (after, _) in pairwise(spans)):
+                raise ParquetFileError("the footer lets column chunks overlap")
+        portions: list[Portion] = []
+        requests: list[Request] = []
+        total = first = begin = end = 0
+        for number, (start, stop) in enumerate(spans):
+            full = total + stop - start > _PORTION_BYTES and total > 0
+            if start != end or full:
+                if end > begin:
+                    requests.append(Request(begin, end - begin))
+                begin = start
+            if full:
+                portions.append(self._portion(total, requests, members[first:number], groups))
+                requests, total, first = [], 0, number
+            total += stop - start
+            end = stop
+        if end > begin:
+            requests.append(Request(begin, end - begin))
+            portions.append(self._portion(total, requests, members[first:], groups))
+        return portions
+
+    def _portion(
+        self,
+        total: int,
+        requests: Sequence[Request],
+        members: Sequence[tuple[int, int]],
+        groups: Sequence[Sequence[Chunk]],
+    ) -> Portion:
+        chunks = [(number, groups[number][place]) for number, place in members]
+        make = tuple((number, one.leaf, one.stored_bytes, one.rows, one.values, one.codec) for number, one in chunks)
+        slots = self.slots
+        if len(slots) > _MOST_SLOTS:
+            slots.clear()
+        names = tuple(self.plan.owners[place].name for _, place in members)
+        return Portion(total, requests, members, names, slots.setdefault(make, Slot()))

@@ -1,0 +1,76 @@
+"""Pieces of memory come back when the last view is gone, and are used again."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import threading
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlio_benchmark.memory import Pieces
+
+
+def test_a_piece_is_used_again_once_no_view_of_it_is_left() -> None:
+    memory = Pieces()
+    first = memory.empty(1000, np.dtype("<f4"))
+    place, part = first.__array_interface__["data"][0], first[10:20]
+    del first
+    assert memory.empty(1000, np.dtype("<f4")).__array_interface__["data"][0] != place
+    del part
+    again = [memory.empty(1000, np.dtype("<f4")) for _ in range(2)]
+    assert place in {one.__array_interface__["data"][0] for one in again}
+
+
+@given(st.lists(st.tuples(st.integers(0, 100_000), st.booleans()), max_size=30))
+def test_pieces_in_use_never_overlap(steps: list[tuple[int, bool]]) -> None:
+    memory = Pieces()
+    held: list[tuple[int, memoryview]] = []
+    for number, (size, keep) in enumerate(steps):
+        piece = memory.reserve(size)
+        assert len(piece) == size
+        np.frombuffer(piece, np.uint8)[:] = number
+        held.append((number, piece))
+        del piece
+        if not keep:
+            held.pop(number * 7 % len(held))
+    assert all(set(piece.tolist()) <= {number} for number, piece in held)
+
+
+@given(st.lists(st.integers(1, 200_000), min_size=1, max_size=30))
+def test_what_waits_is_never_more_than_was_in_use_at_once(sizes: list[int]) -> None:
+    memory = Pieces()
+    largest = 0
+    for size in sizes:
+        piece = memory.reserve(size)
+        largest = max(largest, size)
+        del piece
+        assert memory.idle_bytes <= 2 * largest + 2 * 4096
+
+
+def test_pieces_come_back_from_any_thread() -> None:
+    memory = Pieces()
+    held = [memory.reserve(5000)]
+    thread = threading.Thread(target=held.clear)
+    thread.start()
+    thread.join()
+    assert memory.idle_bytes == 8192
+
+
+def test_a_circle_that_is_collected_gives_its_piece_back() -> None:
+    memory = Pieces()
+    circle: list[object] = [memory.reserve(5000)]
+    circle.append(circle)
+    del circle
+    gc.collect()
+    assert memory.idle_bytes == 8192
+
+
+def test_a_copy_for_another_process_begins_empty() -> None:
+    memory = Pieces()
+    memory.reserve(10)
+    copy: Pieces = pickle.loads(pickle.dumps(memory))
+    assert copy.idle_bytes == 0
+    assert len(copy.reserve(10)) == 10
