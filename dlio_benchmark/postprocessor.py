@@ -14,11 +14,21 @@ import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from dlio_benchmark.errors import DataMissingError, DlioError, Exit
 
 MIB = 2**20
+
+
+class Verdict(StrEnum):
+    """What the files of a run are worth as a result."""
+
+    VALID = "VALID"
+    INVALID = "INVALID"
+    UNPROVEN = "UNPROVEN"
+    INCOMPLETE = "INCOMPLETE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +138,32 @@ class DLIOPostProcessor:
         """Return the report as text: the verdict first, then a table."""
         self.process_loading_and_processing_times()
         summary = self.summary()
-        lines = [_headline(summary), ""]
-        header = ("", "mean", "std", "min", "median", "p90", "p99", "max")
-        rows = [
-            ("samples/s per rank", *self.overall_stats["samples/s"].values()),
-            ("MiB/s per rank, nominal", *self.overall_stats["MB/s"].values()),
-            ("batch wait, ms", *_milliseconds(self.steps("block").load)),
-            ("batch wait + compute, ms", *_milliseconds(self.steps("block").proc)),
-        ]
+        lines = [_headline(self.verdict, summary), ""]
+        rows = [(name, *texts.values()) for name, texts in self.spreads().items()]
+        header = ("", *self.overall_stats["samples/s"])
         lines += [_row(header), _row(("-" * 24, *["-" * 9] * 7)), *map(_row, rows), ""]
         lines += [_epoch_line(one) for one in summary.get("dlio", {}).get("epochs", [])]
         return "\n".join(lines) + "\n"
+
+    def spreads(self) -> Mapping[str, Mapping[str, str]]:
+        """Return rates and times per rank, by what they are; rates after they were processed."""
+        training = self.steps("block")
+        return {
+            "samples/s per rank": self.overall_stats["samples/s"],
+            "MiB/s per rank, nominal": self.overall_stats["MB/s"],
+            "batch wait, ms": _milliseconds(training.load),
+            "batch wait + compute, ms": _milliseconds(training.proc),
+        }
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the result is worth."""
+        summary = self.summary()
+        if not summary:
+            return Verdict.INCOMPLETE
+        if "dlio" not in summary:
+            return Verdict.UNPROVEN
+        return Verdict.VALID if summary["dlio"].get("valid") else Verdict.INVALID
 
     def summary(self) -> Mapping[str, Any]:
         """Return summary.json, or nothing if the run did not write it."""
@@ -146,23 +171,28 @@ class DLIOPostProcessor:
         return _parsed(path) if os.path.exists(path) else {}
 
 
-def _milliseconds(seconds: Sequence[float]) -> Iterator[str]:
-    yield from Spread.of([1e3 * one for one in seconds]).texts().values()
+def _milliseconds(seconds: Sequence[float]) -> Mapping[str, str]:
+    return Spread.of([1e3 * one for one in seconds]).texts()
 
 
 def _row(cells: Sequence[str]) -> str:
     return "  ".join([f"{cells[0]:<24}", *(f"{cell:>9}" for cell in cells[1:])])
 
 
-def _headline(summary: Mapping[str, Any]) -> str:
-    if not summary:
-        return "INCOMPLETE: there is no summary.json; the run did not reach its end"
+def _headline(verdict: Verdict, summary: Mapping[str, Any]) -> str:
+    if verdict is Verdict.INCOMPLETE:
+        return f"{verdict}: there is no summary.json; the run did not reach its end"
     proof, metric = summary.get("dlio", {}), summary["metric"]
-    word = "VALID" if proof.get("valid", True) else "INVALID: " + "; ".join(proof.get("problems", []))
-    au = metric.get("train_au_mean_percentage")
-    met = metric.get("train_au_meet_expectation", "")
-    text = f"{word} on {summary['num_accelerators']} accelerators"
-    return text + (f", AU {au:.2f} % ({met}), {proof.get('verdict', '')}" if au is not None else "")
+    reasons = {
+        Verdict.INVALID: ": " + "; ".join(proof.get("problems", [])),
+        Verdict.UNPROVEN: ": the result is of another version and has no proof in it",
+    }
+    text = f"{verdict}{reasons.get(verdict, '')} on {summary['num_accelerators']} accelerator(s)"
+    if "train_au_mean_percentage" not in metric:
+        return text
+    met = "as expected" if metric["train_au_meet_expectation"] == "success" else "below the expectation"
+    bound = f", {proof['verdict']}" if proof.get("verdict") else ""
+    return f"{text}, AU {metric['train_au_mean_percentage']:.2f} % ({met}){bound}"
 
 
 def _epoch_line(one: Mapping[str, Any]) -> str:
@@ -189,23 +219,38 @@ def _truth(text: str) -> bool:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line of the postprocessor."""
-    out = argparse.ArgumentParser("dlio_postprocessor", description=__doc__)
-    out.add_argument("-of", "--output-folder", default="./output", help="folder with the result files of a run")
-    out.add_argument("-hf", "--hydra-folder", default="./.hydra", help="folder with the run's config.yaml")
-    out.add_argument("-np", "--num-proc", type=int, default=1, help="ranks of the run; counted from the files")
-    out.add_argument("-e", "--epochs", type=int, default=1, help="epochs of the run; counted from the files")
-    out.add_argument("-bs", "--batch-size", type=int, default=0, help="rows per step; 0 takes the configured ones")
-    out.add_argument("-de", "--do-eval", type=_truth, default=False, help="count evaluation in the rates, too")
-    out.add_argument("-bse", "--batch-size-eval", type=int, default=0, help="rows per evaluation step")
-    out.add_argument("-c", "--do-checkpoint", type=_truth, default=False, help="accepted; without effect")
-    out.add_argument("-d", "--debug", type=_truth, default=False, help="accepted; without effect")
-    out.add_argument("-n", "--name", default="dlio", help="name of the run, for headings")
-    out.add_argument("--html", default="report.html", help="name of the page; empty for none")
+    what = "Report on a run: the verdict, rates and times as text, and a page with plots beside the results."
+    codes = (
+        "exit codes: 0 the result is not in doubt; 66 there is none; 69 it is invalid, or the run did not reach its end"
+    )
+    out = argparse.ArgumentParser("dlio_postprocessor", description=what, epilog=codes)
+    for names, settings in _OPTIONS:
+        out.add_argument(*names, **settings)
     return out
 
 
+def _option(short: str, name: str, metavar: str, default: Any, text: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    kind = _truth if isinstance(default, bool) else type(default)
+    return (short, name), {"type": kind, "default": default, "metavar": metavar, "help": text}
+
+
+_OPTIONS = (
+    _option("-of", "--output-folder", "DIR", "./output", "folder with the result files of a run (default: ./output)"),
+    _option("-hf", "--hydra-folder", "DIR", "./.hydra", "folder with the run's config.yaml (or .hydra beside them)"),
+    _option("-bs", "--batch-size", "ROWS", 0, "rows per step (default: as the run was configured)"),
+    _option("-bse", "--batch-size-eval", "ROWS", 0, "rows per evaluation step (default: as configured)"),
+    _option("-de", "--do-eval", "BOOL", False, "count evaluation in the rates, too (default: false)"),
+    _option("-n", "--name", "TEXT", "dlio", "name of the run, for headings"),
+    (("--html",), {"default": "report.html", "metavar": "FILE", "help": "name of the page; empty for none"}),
+    _option("-np", "--num-proc", "N", 1, "accepted; ranks are counted from the files"),
+    _option("-e", "--epochs", "N", 1, "accepted; epochs are counted from the files"),
+    _option("-c", "--do-checkpoint", "BOOL", False, "accepted; without effect"),
+    _option("-d", "--debug", "BOOL", False, "accepted; without effect"),
+)
+
+
 def run(argv: Sequence[str]) -> int:
-    """Report on a run and return the exit status."""
+    """Report on a run and return the exit status, which is that of a result that proves nothing if it is one."""
     args = parser().parse_args(argv)
     try:
         _complete(args)
@@ -216,7 +261,7 @@ def run(argv: Sequence[str]) -> int:
     except DlioError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(error.code)
-    return Exit.OK
+    return Exit.OK if processor.verdict in (Verdict.VALID, Verdict.UNPROVEN) else Exit.NOT_MET
 
 
 def _complete(args: argparse.Namespace) -> None:

@@ -22,14 +22,15 @@ def write_page(processor: DLIOPostProcessor, name: str, file_name: str) -> str:
     summary = processor.summary()
     epochs = summary.get("dlio", {}).get("epochs", [])
     environment = jinja2.Environment(loader=jinja2.PackageLoader("dlio_benchmark.report"), autoescape=True)
-    environment.filters["si"] = _si
+    environment.filters.update(si=_si, second=_second)
     text = environment.get_template("run.html.j2").render(
         name=name,
+        verdict=str(processor.verdict),
         summary=summary,
         proof=summary.get("dlio", {}),
         metric=summary.get("metric", {}),
         epochs=epochs,
-        stats=processor.overall_stats,
+        spreads=processor.spreads(),
         waits=_svg(lambda figure: _plot_waits(figure, processor.steps("block").load), "Batch waits"),
         shares=_svg(lambda figure: _plot_shares(figure, epochs), "Where the time went") if epochs else "",
     )
@@ -44,6 +45,11 @@ def _si(value: float) -> str:
         if value >= size:
             return f"{value / size:,.1f} {unit}"
     return f"{value:,.0f} B"
+
+
+def _second(stamp: str) -> str:
+    """Return a time stamp without what is finer than a second."""
+    return stamp.replace("T", " ").partition(".")[0]
 
 
 def _svg(draw: Callable[[Figure], None], title: str) -> str:
@@ -65,7 +71,7 @@ def _plot_shares(figure: Figure, epochs: Sequence[Mapping[str, Any]]) -> None:
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.set_xlabel("seconds, summed over ranks")
-    axes.set_title("Where the time of each epoch went")
+    axes.set_title("Time of each epoch")
     figure.legend(loc="outside lower right", ncols=3, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 

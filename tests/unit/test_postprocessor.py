@@ -75,7 +75,7 @@ def test_a_run_becomes_a_report_and_a_page(tmp_path: Path, capsys: pytest.Captur
     assert run(["-of", str(tmp_path), "-n", "<my run>"]) == Exit.OK
     text = capsys.readouterr().out
     proof = json.loads((tmp_path / "summary.json").read_text())["dlio"]["epochs"][0]
-    assert text.startswith("VALID on 2 accelerators")
+    assert text.startswith("VALID on 2 accelerator(s)")
     assert f"{proof['bytes_read']} bytes read of {proof['bytes_read']} promised" in text
     page = (tmp_path / "report.html").read_text()
     assert "&lt;my run&gt;" in page
@@ -88,6 +88,29 @@ def test_a_run_becomes_a_report_and_a_page(tmp_path: Path, capsys: pytest.Captur
 
 def test_a_run_that_did_not_end_is_incomplete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output(tmp_path, 0, [1.0], 1.0)
-    assert run(["-of", str(tmp_path)]) == Exit.OK
+    assert run(["-of", str(tmp_path)]) == Exit.NOT_MET
     assert capsys.readouterr().out.startswith("INCOMPLETE")
     assert "INCOMPLETE" in (tmp_path / "report.html").read_text()
+
+
+def test_a_result_that_is_invalid_ends_with_its_reason_and_its_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output(tmp_path, 0, [1.0], 1.0)
+    proof = {"valid": False, "problems": ["rank 0, epoch 1: 3 bytes read of 4"], "notes": [], "epochs": []}
+    summary = {"num_accelerators": 1, "num_hosts": 1, "start": "a", "end": "b", "metric": {}, "dlio": proof}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert run(["-of", str(tmp_path)]) == Exit.NOT_MET
+    assert capsys.readouterr().out.startswith("INVALID: rank 0, epoch 1: 3 bytes read of 4 on 1 accelerator(s)")
+    assert "3 bytes read of 4" in (tmp_path / "report.html").read_text()
+
+
+def test_a_result_of_another_version_is_reported_as_one_without_proof(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output(tmp_path, 0, [1.0], 1.0)
+    summary = {"num_accelerators": 1, "num_hosts": 1, "start": "a", "end": "b", "metric": {}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert run(["-of", str(tmp_path)]) == Exit.OK
+    assert capsys.readouterr().out.startswith("UNPROVEN")
+    assert "UNPROVEN" in (tmp_path / "report.html").read_text()
