@@ -134,3 +134,8 @@ def _positive(where: str, value: Any, issues: list[Issue]) -> Fraction:
         issues.append(Issue(where, f"must be a number above 0, got {value!r}"))
         return Fraction(1)
     return number
+
+
+def advised_folders(files: int) -> int:
+    """Return over how many sub-folders to spread so many files; 0 if one folder holds them well."""
+    return max(2, files // FILES_PER_FOLDER) if files >= FILES_PER_FOLDER else 0

@@ -20,10 +20,10 @@ from dlio_benchmark.mlpstorage.planning import Plan
 from dlio_benchmark.mlpstorage.request import Training
 from dlio_benchmark.mlpstorage.results import Leaf
 from dlio_benchmark.mlpstorage.sizing import (
-    FILES_PER_FOLDER,
     Clients,
     DataSize,
     Rule,
+    advised_folders,
     least_data,
     memory_bytes,
     shape_of,
@@ -46,8 +46,9 @@ def datasize(request: Training) -> Status:
     print(f"Number of training files: {size.files}")
     print(f"Number of training subfolders: {_subfolders(plan)}")
     print(f"Total disk space required for training: {size.disk_bytes} bytes ({size.disk_gib:.2f} GiB)")
-    if size.files >= FILES_PER_FOLDER:
-        print(f"Many files for one folder: consider dataset.num_subfolders_train={size.files // FILES_PER_FOLDER}")
+    folders = advised_folders(size.files)
+    if folders > _subfolders(plan):
+        print(f"Many files for one folder: consider dataset.num_subfolders_train={folders}")
     print("Generate the data with:")
     print("  " + shlex.join(datagen_words(request, size.files)))
     leaf = results.claim_leaf(request.results_dir, request.model, request.command, now=datetime.now().astimezone())
@@ -182,7 +183,9 @@ def _once(launched: Launch) -> None:
     try:
         words = planning.command_words(launched.plan, launched.tools, leaf.path)
         _write(launched, leaf, words, outcome, series)
-        print(f"Results: {leaf.path}\n{metadata.shown_command(words)}", flush=True)
+        print(f"Results: {leaf.path}", flush=True)
+        if request.args.what_if or not request.args.quiet:
+            print(metadata.shown_command(words), flush=True)
         if not request.args.what_if:
             series = _run(launched, leaf, words)
         outcome = Outcome(status=Status.SUCCESS, child_code=None if request.args.what_if else 0)

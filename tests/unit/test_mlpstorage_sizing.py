@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dlio_benchmark.errors import ConfigError
 from dlio_benchmark.mlpstorage.models import load_workload
-from dlio_benchmark.mlpstorage.sizing import Clients, Rule, least_data, memory_bytes, shape_of
+from dlio_benchmark.mlpstorage.sizing import Clients, Rule, advised_folders, least_data, memory_bytes, shape_of
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,8 @@ def test_sizes_that_make_no_data_are_refused_by_key(dataset: dict[str, Any], whe
     with pytest.raises(ConfigError) as caught:
         shape_of(dataset)
     assert [issue.where for issue in caught.value.issues] == [where]
+
+
+@pytest.mark.parametrize(("files", "folders"), [(9_999, 0), (10_000, 2), (19_163, 2), (28_000, 2), (37_500, 3)])
+def test_many_files_are_spread_over_more_than_one_folder(files: int, folders: int) -> None:
+    assert advised_folders(files) == folders
