@@ -41,6 +41,7 @@ class Recorder:
         self._arena: Arena | None = None
         self._records: dict[tuple[EvidenceKind, str, str], Evidence] = {}
         self._trial = 0
+        self._broke = ""
 
     @property
     def records(self) -> tuple[Evidence, ...]:
@@ -108,16 +109,20 @@ class Recorder:
 
         Only an assertion (or one of ``by``) is a catch; any other error is a broken check and is passed on.  On
         several ranks the block must use the communicator that this gives, and failing on one of them is a catch.
+        The record's value says what was held and broke first, or the class of the error: two catches are independent
+        only if that differs.
         """
         if self._known is not None and name not in self._known:
             raise VerificationError(f"saboteur {name} is not declared in the catalogue")
         self._trial += 1
+        self._broke = ""
         token = self._arena.begin_trial(f"saboteur {name}") if self._arena else None
-        why = ""
+        why = broke = ""
         try:
             yield self._arena.comm if self._arena else None
         except BaseException as error:
             first = next(iter(_leaves(error)))
+            broke = "" if isinstance(first, GuardError) else self._broke or type(first).__name__
             why = _short(f"{type(first).__name__}: {str(first).strip().partition(chr(10))[0]}")
             if not all(isinstance(leaf, REJECTIONS + by) for leaf in _leaves(error)):
                 error.add_note(f"this broke the trial of saboteur {name}: only a failed assertion is a catch")
@@ -126,7 +131,7 @@ class Recorder:
             self._trial -= 1
             if self._arena and self._arena.end_trial(token, failed=bool(why)):
                 why = why or "caught on another rank"
-        self._keep(Evidence(EvidenceKind.SABOTEUR, name, bool(why), rank=self._rank, note=why))
+        self._keep(Evidence(EvidenceKind.SABOTEUR, name, bool(why), broke, rank=self._rank, note=why), broke)
         assert why, f"saboteur {name} survived: the check passes although the implementation is wrong"
 
     def caught(self, name: str, check: Callable[[], object], *, by: tuple[type[BaseException], ...] = ()) -> None:
@@ -136,6 +141,7 @@ class Recorder:
 
     def _keep(self, record: Evidence, discriminator: str = "") -> None:
         if self._trial:
+            self._broke = self._broke or ("" if record.held else record.what)
             return
         key = (record.kind, record.what, discriminator)
         before = self._records.get(key)

@@ -212,6 +212,33 @@ def caught_by(checks: Iterable[Check]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(ids) for name, ids in caught.items()}
 
 
+def independent_catches(checks: Iterable[Check]) -> dict[str, int]:
+    """Return, per saboteur, how many catches are independent: of other tests, which each found another thing broken.
+
+    Two parameters of one test are one test, and two tests that hold the same thing are one check that is called twice.
+    """
+    broken: dict[str, dict[str, set[str]]] = {}
+    for check, trial in _evidence(checks, EvidenceKind.SABOTEUR):
+        if trial.held and trial.value:
+            broken.setdefault(trial.what, {}).setdefault(check.id.partition("[")[0], set()).add(str(trial.value))
+    return {name: _matched(by_test) for name, by_test in broken.items()}
+
+
+def _matched(by_test: Mapping[str, set[str]]) -> int:
+    """Return how many tests can be given a thing of their own: the size of a largest matching."""
+    given: dict[str, str] = {}
+
+    def place(test: str, tried: set[str]) -> bool:
+        for thing in by_test[test] - tried:
+            tried.add(thing)
+            if thing not in given or place(given[thing], tried):
+                given[thing] = test
+                return True
+        return False
+
+    return sum(place(test, set()) for test in sorted(by_test))
+
+
 def coverage(checks: Iterable[Check]) -> dict[str, dict[str, int]]:
     """Return how many generated cases had each value of each kind, over all ``checks``."""
     seen: dict[str, Counter[str]] = {}

@@ -73,6 +73,7 @@ def test_a_caught_saboteur_leaves_one_record_and_no_figures() -> None:
     (record,) = recorder.records
     assert (record.kind, record.what, record.held) == (EvidenceKind.SABOTEUR, "wrong", True)
     assert "11" in record.note
+    assert record.value == "bytes"
 
 
 def test_a_surviving_saboteur_fails_the_test_and_is_recorded() -> None:
@@ -97,7 +98,7 @@ def test_other_errors_are_catches_only_if_they_are_named() -> None:
     recorder = Recorder()
     with recorder.saboteur("wrong", by=(ZeroDivisionError,)):
         divide_by_zero()
-    assert recorder.records[0].held
+    assert (recorder.records[0].held, recorder.records[0].value) == (True, "ZeroDivisionError")
 
 
 def fail_twice() -> None:

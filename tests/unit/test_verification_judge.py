@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verification.judge import caught_by, coverage, judge, status_of, within
+from verification.judge import caught_by, coverage, independent_catches, judge, status_of, within
 from verification.model import (
     Bound,
     Check,
@@ -192,6 +192,33 @@ def test_no_status_leaves_anything_to_a_human() -> None:
 def test_coverage_adds_up_and_catches_are_counted_by_check() -> None:
     assert coverage(COMPLETE) == {"codec": {"zstd": 4}}
     assert caught_by(COMPLETE) == {"wrong": ("t.py::test_a",)}
+
+
+def catch(test: str, *broken: str) -> Check:
+    trials = tuple(Evidence(EvidenceKind.SABOTEUR, "wrong", True, what) for what in broken)
+    return Check(f"t.py::{test}", 1, Outcome.PASSED, evidence=trials)
+
+
+@pytest.mark.parametrize(
+    ("checks", "independent"),
+    [
+        ((catch("a", "rows"),), 1),
+        ((catch("a", "rows", "bytes"),), 1),
+        ((catch("a[1]", "rows"), catch("a[2]", "bytes")), 1),
+        ((catch("a", "rows"), catch("b", "rows")), 1),
+        ((catch("a", "rows"), catch("b", "bytes")), 2),
+        ((catch("a", "rows", "bytes"), catch("b", "rows")), 2),
+        ((catch("a", "rows"), catch("b", "rows", "bytes"), catch("c", "bytes", "rows")), 2),
+    ],
+)
+def test_catches_are_independent_if_other_tests_find_other_things_broken(
+    checks: tuple[Check, ...], independent: int
+) -> None:
+    assert independent_catches(checks) == {"wrong": independent}
+
+
+def test_a_catch_on_another_rank_says_nothing_of_what_broke() -> None:
+    assert independent_catches([catch("a", "rows"), catch("b", "")]) == {"wrong": 1}
 
 
 @given(

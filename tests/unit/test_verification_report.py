@@ -48,7 +48,7 @@ CHECK = Check(
     Outcome.PASSED,
     {"truth-1": 1},
     by_rank={0: "passed"},
-    evidence=(FIGURE, Evidence(EvidenceKind.SABOTEUR, "wrong", True)),
+    evidence=(FIGURE, Evidence(EvidenceKind.SABOTEUR, "wrong", True, "bytes")),
 )
 LINE = Stretch("tests/t.py::test_a", 1, 0, 1.0, 2.0, "passed")
 
@@ -190,11 +190,11 @@ def test_lint_finds_claims_that_nothing_shows_and_saboteurs_that_nobody_tries() 
 def test_the_kill_score_is_a_claim_of_its_own() -> None:
     score = replace(CLAIM, id="product-8", saboteurs=("wrong",), subject={"computed": "kill score"})
     known = Catalogue({"product-8": score}, KNOWN.saboteurs)
-    other = replace(CHECK, id="tests/t.py::test_b")
-    once = build(known, collected(CHECK), NOW, ORIGIN)
-    twice = build(known, collected(CHECK, other), NOW, ORIGIN)
-    assert [r["kill_score"]["caught_twice"] for r in (once, twice)] == [0, 1]
-    assert [r["claims"][0]["status"] for r in (once, twice)] == ["FAILED", "VACUOUS"]
+    same = replace(CHECK, id="tests/t.py::test_b")
+    other = replace(same, evidence=(FIGURE, Evidence(EvidenceKind.SABOTEUR, "wrong", True, "rows")))
+    once, again, twice = (build(known, collected(CHECK, *more), NOW, ORIGIN) for more in ((), (same,), (other,)))
+    assert [r["kill_score"]["caught_twice"] for r in (once, again, twice)] == [0, 0, 1]
+    assert [r["claims"][0]["status"] for r in (once, again, twice)] == ["FAILED", "FAILED", "VACUOUS"]
 
 
 @pytest.mark.claim("product-9")

@@ -158,8 +158,8 @@ def _figure_row(item: Row) -> str:
 
 def _saboteurs(result: Row) -> str:
     rows = "".join(
-        f'<tr class="{"" if len(s["caught_by"]) > 1 else "bad"}"><td><code>{escape(s["name"])}</code></td>'
-        f"<td>{escape(s['part'])}</td><td>{escape(s['wrong'])}</td><td>{len(s['caught_by'])}</td></tr>"
+        f'<tr class="{"" if s["independent"] > 1 else "bad"}"><td><code>{escape(s["name"])}</code></td>'
+        f"<td>{escape(s['part'])}</td><td>{escape(s['wrong'])}</td><td>{s['independent']}</td></tr>"
         for s in result["kill_score"]["saboteurs"]
     )
     head = "<tr><th>saboteur</th><th>part</th><th>what it does wrong</th><th>caught by</th></tr>"

@@ -114,13 +114,13 @@ def _section(result: Row, title: str, kinds: Sequence[str]) -> str:
 def _saboteurs(result: Row) -> str:
     score = result["kill_score"]
     rows = [
-        (row["name"], row["part"], row["wrong"], len(row["caught_by"]))
+        (row["name"], row["part"], row["wrong"], row["independent"])
         for row in score["saboteurs"]
-        if len(row["caught_by"]) < 2
+        if row["independent"] < 2
     ]
     text = (
         f"{score['caught']} of {score['declared']} deliberately wrong implementations were caught, "
-        f"{score['caught_twice']} of them by at least two checks.\n"
+        f"{score['caught_twice']} of them by at least two independent checks.\n"
     )
     if rows:
         text += "\n" + _table(("Caught less than twice", "Part", "What it does wrong", "Checks"), rows)

@@ -80,7 +80,7 @@ def kill_plot(score: Row) -> str:
     parts: dict[str, list[int]] = {}
     for row in score["saboteurs"]:
         counts = parts.setdefault(row["part"], [0, 0, 0])
-        counts[max(0, 2 - len(row["caught_by"]))] += 1
+        counts[max(0, 2 - row["independent"])] += 1
     scale = BAR / max((sum(counts) for counts in parts.values()), default=1)
     rows = []
     for part, counts in sorted(parts.items()):

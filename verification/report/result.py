@@ -16,7 +16,7 @@ from typing import Any
 
 from verification.catalogue import Catalogue
 from verification.collect import Collected
-from verification.judge import caught_by, coverage, judge
+from verification.judge import caught_by, coverage, independent_catches, judge
 from verification.model import (
     Check,
     Circumstances,
@@ -102,16 +102,23 @@ def environment() -> dict[str, str]:
 
 
 def kill_score(catalogue: Catalogue, checks: Iterable[Check]) -> dict[str, Any]:
-    """Return how many declared saboteurs were caught, and by which checks."""
-    caught = caught_by(checks)
+    """Return how many declared saboteurs were caught, by which checks, and how many of these are independent."""
+    checks = list(checks)
+    caught, independent = caught_by(checks), independent_catches(checks)
     rows = [
-        {"name": s.name, "part": s.part, "wrong": s.wrong, "caught_by": list(caught.get(s.name, ()))}
+        {
+            "name": s.name,
+            "part": s.part,
+            "wrong": s.wrong,
+            "caught_by": list(caught.get(s.name, ())),
+            "independent": independent.get(s.name, 0),
+        }
         for s in catalogue.saboteurs.values()
     ]
     return {
         "declared": len(rows),
         "caught": sum(bool(row["caught_by"]) for row in rows),
-        "caught_twice": sum(len(row["caught_by"]) >= WANTED_CATCHES for row in rows),
+        "caught_twice": sum(row["independent"] >= WANTED_CATCHES for row in rows),
         "saboteurs": rows,
     }
 
@@ -125,11 +132,11 @@ def _computed(catalogue: Catalogue, checks: Sequence[Check]) -> list[Check]:
     short = score["declared"] - score["caught_twice"]
     figures = (
         _figure("saboteurs declared", score["declared"], at_least=1),
-        _figure(f"saboteurs caught by fewer than {_COUNT_WORD[WANTED_CATCHES]} checks", short, at_most=0),
+        _figure(f"saboteurs caught by fewer than {_COUNT_WORD[WANTED_CATCHES]} independent checks", short, at_most=0),
     )
     outcome = Outcome.PASSED if all(figure.held for figure in figures) else Outcome.FAILED
-    names = ", ".join(row["name"] for row in score["saboteurs"] if len(row["caught_by"]) < WANTED_CATCHES)
-    detail = f"caught by fewer than {_COUNT_WORD[WANTED_CATCHES]} checks: {names}" if names else ""
+    names = ", ".join(row["name"] for row in score["saboteurs"] if row["independent"] < WANTED_CATCHES)
+    detail = f"caught by fewer than {_COUNT_WORD[WANTED_CATCHES]} independent checks: {names}" if names else ""
     ranks = {0: outcome.value}
     return [Check("verification::kill score", 1, outcome, bound, by_rank=ranks, detail=detail, evidence=figures)]
 
