@@ -12,7 +12,7 @@ from verification.evidence import Recorder
 from verification.targets import Description, Target
 from verification.targets.checks import NUMBERS, generated, trains_on_what_it_generates
 from verification.targets.cli import Cli, target
-from verification.targets.protocol import workload
+from verification.targets.protocol import FILES, ROWS, workload
 from verification.targets.wrong import wrong
 
 
@@ -29,8 +29,30 @@ def test_the_target_starts_and_says_its_version(
     broken = Cli("broken", (sys.executable, *missing))
     with evidence.saboteur("target-that-does-not-start"):
         trains_on_what_it_generates(evidence, broken, tmp_path)
+
+
+@pytest.mark.claim("smoke-1")
+def test_a_target_that_is_not_there_is_no_version(evidence: Recorder, started: Cli, tmp_path: Path) -> None:
+    says_its_version(evidence, started.describe())
     with evidence.saboteur("target-that-does-not-start", by=(VerificationError,)):
-        target(f"broken={tmp_path / 'python'}").describe()
+        says_its_version(evidence, target(f"broken={tmp_path / 'python'}").describe())
+
+
+def leaves_bytes_on_the_disk(evidence: Recorder, asked: Target, folder: Path) -> None:
+    """Hold the size of what is left below a folder, whatever it is called, to the numbers that were asked for."""
+    folder.mkdir(parents=True)
+    asked.generate(workload(NUMBERS), folder)
+    found = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    least = FILES * ROWS * len(NUMBERS) * 8
+    evidence.hold(found, what="bytes that generation leaves on the disk", at_least=least, unit="B")
+
+
+@pytest.mark.claim("smoke-2")
+def test_generation_leaves_bytes_on_the_disk(evidence: Recorder, asked: Target, tmp_path: Path) -> None:
+    leaves_bytes_on_the_disk(evidence, asked, tmp_path / "right")
+    name = "target-that-generates-nothing"
+    with evidence.saboteur(name):
+        leaves_bytes_on_the_disk(evidence, wrong(name, asked), tmp_path / "wrong")
 
 
 @pytest.mark.claim("smoke-2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -24,8 +25,9 @@ SPOILS: Mapping[str, Callable[[Finished], Finished]] = {
 }
 
 
+@functools.cache
 def job(fault: str, stage: str) -> Finished:
-    """Run the small job on two ranks, with a fault on the second."""
+    """Run the small job on two ranks, with a fault on the second; once for all tests that look at it."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     argv = [sys.executable, str(JOB), fault, stage, "--deadline", str(DEADLINE_S)]
     return run(2, argv, timeout_s=60.0, env=environ, grace_s=20.0)
@@ -61,3 +63,19 @@ def test_a_rank_that_leaves_early_is_a_failure(evidence: Recorder) -> None:
     the_failure_ends_the_job(evidence, job("exit-0", "train"), "train")
     with evidence.saboteur("rank-that-returns-early"):
         the_failure_ends_the_job(evidence, job("none", "train"), "train")
+
+
+def word_reason_and_code_agree(evidence: Recorder, done: Finished) -> None:
+    """Hold that a job which failed says so by word, by its exit code, and by a reason."""
+    evidence.equal("complete" in done.stdout, done.code == 0, what="success told by word and by exit code")
+    reasons = [line for line in done.stderr.splitlines() if line.strip()]
+    evidence.hold(len(reasons), what="lines that give a reason", at_least=1, unit="lines")
+
+
+@pytest.mark.claim("product-4")
+def test_word_reason_and_code_agree(evidence: Recorder) -> None:
+    done = job(FAULTS["raises"], "train")
+    word_reason_and_code_agree(evidence, done)
+    for name, spoil in SPOILS.items():
+        with evidence.saboteur(name):
+            word_reason_and_code_agree(evidence, spoil(done))

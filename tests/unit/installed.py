@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from verification.contracts.package import Installed, build_wheel, copy_sources, install
+from verification.saboteurs.packages import PACKAGINGS
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,3 +28,12 @@ def wheel() -> Path:
 def package() -> Installed:
     """Return the wheel, installed into a folder of its own."""
     return install(wheel(), Path(_home().name) / "site")
+
+
+@functools.cache
+def spoiled_wheel(name: str) -> Path:
+    """Return the wheel of a source tree whose packaging the saboteur ``name`` has spoiled."""
+    folder = Path(_home().name) / name
+    source = copy_sources(ROOT, folder / "source")
+    PACKAGINGS[name](source)
+    return build_wheel(source, folder / "wheel")

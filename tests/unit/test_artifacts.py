@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installed import ROOT, package, wheel
+from installed import ROOT, package, spoiled_wheel, wheel
 
-from verification.contracts.package import Ended, Installed, build_wheel, copy_sources, install
+from verification.contracts.package import Ended, Installed, install
 from verification.contracts.walk import SEEN
 from verification.evidence import Recorder
-from verification.saboteurs.packages import PACKAGINGS, STUBS
+from verification.saboteurs.packages import STUBS
 
 MODULES = {
     "stub-enumerations": "dlio_benchmark/common/enumerations.py",
@@ -125,7 +125,5 @@ def offers_the_package(evidence: Recorder, built: Path, folder: Path) -> None:
 @pytest.mark.claim("artifact-5")
 def test_the_packaging_makes_an_installable_package(evidence: Recorder, tmp_path: Path) -> None:
     offers_the_package(evidence, wheel(), tmp_path)
-    source = copy_sources(ROOT, tmp_path / "source")
-    PACKAGINGS["wheel-without-data-files"](source)
     with evidence.saboteur("wheel-without-data-files"):
-        offers_the_package(evidence, build_wheel(source, tmp_path / "wheel"), tmp_path / "spoiled")
+        offers_the_package(evidence, spoiled_wheel("wheel-without-data-files"), tmp_path / "spoiled")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import pytest
+from cuts import (
+    Cut,
+    arguments_for,
+    emptied,
+    sample_of_the_reader,
+    unknown_options,
+    without_parquet,
+    written_by_the_generator,
+)
 
 from dlio_benchmark import session
 from dlio_benchmark.comm import Solo
@@ -27,7 +33,6 @@ from verification.contracts.job import COLUMNS, run_job, the_section_arrives, tr
 from verification.evidence import Recorder
 from verification.saboteurs import LOADS
 
-Cut = pytest.MonkeyPatch
 NARROW = [COLUMNS[2], COLUMNS[0]]
 
 
@@ -46,41 +51,6 @@ def noticed(evidence: Recorder, name: str, cut: Callable[[Cut], None], check: Ca
     with pytest.MonkeyPatch.context() as patch, evidence.saboteur(name, by=(DlioError,)):
         cut(patch)
         check()
-
-
-def arguments_for(folder: Path, **parquet: Any) -> None:
-    """Set this process's arguments to a small data set below ``folder``."""
-    session.begin(Workload(), Solo())
-    LoadConfig(ConfigArguments.get_instance(), tree_of(folder, parquet=parquet))
-
-
-def without_parquet(patch: Cut) -> None:
-    """Give whoever asks for the arguments all but the fields of the Parquet section."""
-    asked, fresh = ConfigArguments.get_instance, ConfigArguments()
-
-    def cut(_: type) -> ConfigArguments:
-        found = asked()
-        for name in ("columns", "row_group_size", "read_mode", "partition_by"):
-            setattr(found, f"parquet_{name}", getattr(fresh, f"parquet_{name}"))
-        return found
-
-    patch.setattr(ConfigArguments, "get_instance", classmethod(cut))
-
-
-def written_by_the_generator(folder: Path) -> list[oracle.Footer]:
-    """Generate through the factory, as DLIO's callers do, and return the footers."""
-    GeneratorFactory.get_generator(FormatType.PARQUET).generate()
-    return [oracle.footer(path) for path in sorted((folder / "data" / "train").rglob("*.parquet"))]
-
-
-def sample_of_the_reader(path: Path) -> dict[str, Any]:
-    """Read a sample through the factory, as DLIO's callers do."""
-    reader = ReaderFactory.get_reader(FormatType.PARQUET, DatasetType.TRAIN, 0, 1)
-    try:
-        found: dict[str, Any] = reader.get_sample(str(path), 0)
-    finally:
-        reader.finalize()
-    return found
 
 
 @pytest.mark.claim("link-1")
@@ -174,26 +144,8 @@ def test_codec_and_row_group_size_reach_the_footer(evidence: Recorder, tmp_path:
         groups = {oracle.footer(path).row_groups for path in ran.files}
         evidence.equal(groups, {(10, 10, 10, 10)}, what="row groups in the footers")
 
-    def without(option: str) -> Callable[[Cut], None]:
-        made = parquet_generator.ParquetFiles
-
-        def files(*args: Any, **options: Any) -> Any:
-            return made(*args, **{key: value for key, value in options.items() if key != option})
-
-        return lambda patch: patch.setattr(parquet_generator, "ParquetFiles", files)
-
     for option in ("codec", "row_group_size"):
-        noticed(evidence, "cut-writer-options", without(option), check)
-
-
-def emptied(module: Any, name: str) -> Callable[[Cut], None]:
-    """Return the cut that leaves Parquet out of a registry."""
-
-    def cut(patch: Cut) -> None:
-        nothing: Mapping[str, str] = MappingProxyType({})
-        patch.setattr(module, name, replace(getattr(module, name), ours=nothing, installed=lambda _group: ()))
-
-    return cut
+        noticed(evidence, "cut-writer-options", unknown_options(option), check)
 
 
 @pytest.mark.claim("link-7")

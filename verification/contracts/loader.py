@@ -30,7 +30,7 @@ from dlio_benchmark.data_loader.direct import DirectLoader
 from dlio_benchmark.data_loader.threads import ThreadsLoader
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
 from dlio_benchmark.plan.order import mixed
 from dlio_benchmark.reader.base import OpenFile, Reader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
@@ -86,21 +86,27 @@ def _numbered(number: int, rows: int) -> bytes:
     return sink.getvalue()
 
 
-def plan_of(comm: Comm, epoch: int, *, shuffle: bool) -> EpochPlan:
-    """Return this rank's plan of an epoch of the small data set."""
+def files_in_memory() -> MemoryStorage:
+    """Return a storage of the small data set; the ids of file number n begin at 1000 n."""
+    storage = MemoryStorage()
+    storage.files = {path_of(number): body for number, body in enumerate(_bodies())}
+    return storage
+
+
+def plan_of(world: World, epoch: int, *, shuffle: bool) -> EpochPlan:
+    """Return a rank's plan of an epoch of the small data set."""
     order = Shuffling(mixed(epoch, 1), mixed(epoch, 2)) if shuffle else Shuffling()
-    return EpochPlan(np.array(ROWS), BATCH, comm.world, order)
+    return EpochPlan(np.array(ROWS), BATCH, world, order)
 
 
 def epochs_deliver_every_row_once(evidence: Recorder, comm: Comm, side: Side, *, shuffle: bool) -> None:
     """Hold that in each epoch the ranks together deliver each row once, whole, and read the storage for it."""
-    storage = MemoryStorage()
-    storage.files = {path_of(number): body for number, body in enumerate(_bodies())}
+    storage = files_in_memory()
     loader = side.loader(side.reader(storage, COLUMNS, ReadMode.ROW_GROUP))
     every = [1000 * number + row for number, rows in enumerate(ROWS) for row in range(rows)]
     try:
         for epoch in EPOCHS:
-            plan, tally = plan_of(comm, epoch, shuffle=shuffle), Tally()
+            plan, tally = plan_of(comm.world, epoch, shuffle=shuffle), Tally()
             storage.reads.clear()
             batches = [np.asarray(batch.column("id")).tolist() for batch in _checked(loader, plan, tally, evidence)]
             shares = comm.gather([one for batch in batches for one in batch], f"rows of epoch {epoch}")
@@ -125,12 +131,11 @@ def _checked(loader: Loader, plan: EpochPlan, tally: Tally, evidence: Recorder) 
 
 def ranks_make_the_same_steps(evidence: Recorder, comm: Comm, side: Side) -> None:
     """Hold that a pass ends on all ranks after as many steps as planned; it raises where they differ."""
-    storage = MemoryStorage()
-    storage.files = {path_of(number): body for number, body in enumerate(_bodies())}
+    storage = files_in_memory()
     loader = side.loader(side.reader(storage, COLUMNS, ReadMode.ROW_GROUP))
     clock = FakeClock()
     compute = Compute(Duration("constant", (0.0,)), clock, np.random.default_rng(0))
-    plan = plan_of(comm, 1, shuffle=True)
+    plan = plan_of(comm.world, 1, shuffle=True)
     try:
         todo = Pass(1, DatasetType.TRAIN, plan, path_of)
         phase = run_pass(todo, loader, compute, clock=clock, comm=comm)

@@ -193,12 +193,14 @@ PARTITIONS: Mapping[str, tuple[Column, str]] = {
     "slash": (Column("pa/rt", ColumnType.BOOL), "pa%2Frt"),
     "percent": (Column("50% off", ColumnType.INT8), "50%25%20off"),
 }
+PARTED = 2 * 64
+"""Rows of the data set in partitions."""
 
 
 def partitions_hold_every_row_once(evidence: Recorder, make: MakeWriter, value: str, folder: Path) -> None:
     """Hold that hive folders, in whose names everything is escaped, hold each row once and lead nowhere else."""
-    column, escaped = PARTITIONS[value]
-    whole, parted = _forced(column, None), _forced(column, column.name)
+    _, escaped = PARTITIONS[value]
+    whole, parted = partitioned(value, parted=False), partitioned(value, parted=True)
     paths = written(make, parted, folder / "parted")
     evidence.hold(len(paths), what="files in partitions", at_least=4, unit="files")
     for path in paths:
@@ -207,7 +209,7 @@ def partitions_hold_every_row_once(evidence: Recorder, make: MakeWriter, value: 
         evidence.equal((split, part.partition("=")[0]), ("train", escaped), what="names of the folders")
         evidence.equal(list(oracle.footer(path).types), list(TYPES), what="columns in a partition")
     one = [repr({name: row[name] for name in TYPES}) for row in _rows(written(make, whole, folder / "whole"))]
-    evidence.equal(len(one), 2 * 64, what="rows of the data set")
+    evidence.equal(len(one), PARTED, what="rows of the data set")
     evidence.equal(sorted(map(repr, _rows(paths))) == sorted(one), True, what="rows are those without partitions")
     evidence.cover("value", value)
 
@@ -216,8 +218,10 @@ def _rows(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [row for path in paths for row in oracle.rows(path)]
 
 
-def _forced(column: Column, partition: str | None) -> Workload:
-    """Return a workload with a partition column of any name, also of one that a configuration may not have."""
+def partitioned(value: str, *, parted: bool) -> Workload:
+    """Return a workload with a column of `PARTITIONS`, parted by it or not; a configuration may not have its name."""
+    column, _ = PARTITIONS[value]
+    partition = column.name if parted else None
     base = workload_of(files=2, rows=64)
     parquet = replace(base.dataset.parquet, columns=(column, *base.dataset.parquet.columns), partition_by=partition)
     return replace(base, dataset=replace(base.dataset, parquet=parquet))

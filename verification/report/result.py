@@ -105,7 +105,7 @@ def kill_score(catalogue: Catalogue, checks: Iterable[Check]) -> dict[str, Any]:
     """Return how many declared saboteurs were caught, by which checks, and how many of these are independent."""
     checks = list(checks)
     caught, independent = caught_by(checks), independent_catches(checks)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": s.name,
             "part": s.part,
