@@ -33,7 +33,10 @@ from dlio_benchmark.storage.local import LocalStorage
 torch = pytest.importorskip("torch", reason="the extra pytorch is not installed")
 from dlio_benchmark.data_loader.torch import TorchLoader, tensors  # noqa: E402 - after the check
 
-pytestmark = pytest.mark.torch
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # fewer processors than workers
+]
 
 COLUMNS = (
     Column("n", ColumnType.INT64),
