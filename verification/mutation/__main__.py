@@ -1,0 +1,142 @@
+"""The command line of the mutation run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from verification.mutation.changes import Mutant, mutants
+from verification.mutation.forks import in_fork
+from verification.mutation.judge import ELSEWHERE, SURVIVED, UNREACHED, Budget, Fate, Judge, Steady, anew, as_row
+from verification.mutation.lines import load, measuring
+from verification.mutation.tree import copied
+
+ROOT = Path(__file__).parents[2]
+PRELOADED = (
+    "numpy",
+    "pyarrow",
+    "pyarrow.parquet",
+    "pyarrow.compute",
+    "pyarrow.dataset",
+    "hypothesis",
+    "hypothesis.stateful",
+    "hydra",
+    "omegaconf",
+    "rich.console",
+    "duckdb",
+    "polars",
+)
+PARTS = ("reader", "parquet", "data_generator", "plan", "metrics/summary", "data_loader")
+UNTRIED = ("dlio_benchmark/data_loader/torch.py",)
+"""Modules whose tests start processes of their own, in which a change of a living function is not seen."""
+LEFT_OUT = ("test_sabotage.py", "test_faults.py", "test_leaks.py", "test_mutants.py", "test_torch_loader.py")
+"""Test files that judge no module of the parts above by themselves, or take longer than all others together."""
+OPTIONS = ("-q", "--no-mpi", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+TOLD = "told.json"
+RUN_S = 24 * 3600.0
+
+
+@dataclass(slots=True)
+class Log:
+    """Writes each fate as a line, and says what was not noticed."""
+
+    out: Path
+    fates: Counter[str] = field(default_factory=Counter)
+
+    def say(self, fate: Fate) -> None:
+        """Take one fate in."""
+        self.fates[fate.fate] += 1
+        with self.out.open("a", encoding="utf-8") as file:
+            print(json.dumps(as_row(fate)), file=file)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge mutants in a copy of the tree; write all fates as lines of JSON and print what was not noticed."""
+    parser = argparse.ArgumentParser(prog="python -m verification.mutation", description=main.__doc__)
+    parser.add_argument(
+        "--only", nargs="*", default=["dlio_benchmark"], help="modules whose path contains one of these"
+    )
+    parser.add_argument("--again", type=Path, help="only those mutants that an earlier run did not see noticed")
+    parser.add_argument("--tests", nargs="*", default=["tests/unit"])
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long the tests of one mutant may take")
+    parser.add_argument("--lines", type=Path, help="who executes what: read if it exists, else measured and written")
+    parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument("--in-copy", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    return _in_copy(chosen) if chosen.in_copy else _copy(chosen, sys.argv[1:] if arguments is None else arguments)
+
+
+def _copy(chosen: argparse.Namespace, given: Sequence[str]) -> int:
+    """Start again in a copy of the tree, whose modules are those that are imported there."""
+    chosen.out.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        root = copied(ROOT, Path(folder) / "tree")
+        places = {"--out": chosen.out, "--lines": chosen.lines or Path(folder) / TOLD, "--again": chosen.again}
+        absolute = [word for name, path in places.items() if path for word in (name, str(path.resolve()))]
+        path = os.pathsep.join([str(root), str(root / "tests" / "unit")])
+        environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": ""}
+        command = [sys.executable, "-m", "verification.mutation", *given, *absolute, "--in-copy"]
+        return subprocess.run(command, cwd=root, env=environment, check=False).returncode
+
+
+def _chosen(chosen: argparse.Namespace) -> list[Mutant]:
+    if chosen.again:
+        rows = [json.loads(line) for line in chosen.again.read_text(encoding="utf-8").splitlines()]
+        wanted = {(r["mutant"]["path"], r["mutant"]["number"]) for r in rows if r["fate"] in (SURVIVED, UNREACHED)}
+        paths = sorted({path for path, _ in wanted})
+        return [mutant for path in paths for mutant in mutants(path, ROOT) if (path, mutant.number) in wanted]
+    paths = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "dlio_benchmark").rglob("*.py"))
+    parts = tuple(chosen.only) or tuple(f"dlio_benchmark/{part}" for part in PARTS)
+    kept = [path for path in paths if path not in UNTRIED and any(part in path for part in parts)]
+    return [mutant for path in kept for mutant in mutants(path, ROOT)]
+
+
+def _in_copy(chosen: argparse.Namespace) -> int:
+    tried = _chosen(chosen)
+    print(f"{len(tried)} mutants in {len({mutant.path for mutant in tried})} modules", flush=True)
+    left_out = [f"--ignore-glob=*/{name}" for name in LEFT_OUT]
+    options = [*OPTIONS, f"--rootdir={ROOT}", *left_out]
+    measured = None if chosen.lines.exists() else measuring(ROOT)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    log, budget = Log(chosen.out), Budget(chosen.seconds)
+    told_at = chosen.lines
+
+    def collected() -> int:
+        if measured is not None:
+            measured.start()
+        judge = Judge(ROOT, tried, told_at, log.say, budget, measured)
+        return int(pytest.main([*options, *chosen.tests], plugins=[Steady(), judge]))
+
+    if in_fork(collected, RUN_S, str(chosen.out.with_suffix(".log"))) != 0:
+        print(f"the tests could not be collected or measured: see {chosen.out.with_suffix('.log')}")
+        return 1
+    rows = [json.loads(line) for line in chosen.out.read_text(encoding="utf-8").splitlines()]
+    told = load(told_at)
+    log = Log(chosen.out)
+    chosen.out.write_text("", encoding="utf-8")
+    for row in rows:
+        mutant = Mutant(**row["mutant"])
+        if row["fate"] != ELSEWHERE:
+            log.say(Fate(mutant, row["fate"], row["seconds"], row["tests"]))
+            continue
+        tests = budget.chosen(told.of_module(mutant.path), told)
+        fate = anew(mutant, ROOT, tests, 30 + budget.limit(tests, told), options) if tests else UNREACHED
+        log.say(Fate(mutant, fate, 0.0, len(tests)))
+    print(", ".join(f"{many} {fate}" for fate, many in sorted(log.fates.items())))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
