@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dlio_benchmark.comm import Comm
-from dlio_benchmark.errors import DlioError, Exit, PeerFailedError
+from dlio_benchmark.errors import DlioError, Exit, InterruptedRunError, PeerFailedError
 
 T = TypeVar("T")
 _Failure = tuple[int, str] | None
@@ -28,8 +28,18 @@ def on_root(comm: Comm, what: str, action: Callable[[], T]) -> T:
     return told[0]  # type: ignore[return-value]
 
 
+def at_length(comm: Comm, what: str, action: Callable[[], T]) -> list[T]:
+    """Run ``action``, which may take hours, on every rank and return all values in rank order.
+
+    Raises:
+        DlioError: the error of ``action``, at once on the rank that it failed on.  The others are not awaited: the
+            error is not agreed, so whoever stands around the work ends the group.
+    """
+    return comm.gather(action(), what)
+
+
 def everywhere(comm: Comm, what: str, action: Callable[[], T]) -> list[T]:
-    """Run ``action`` on every rank and return all values in rank order.
+    """Run ``action``, which is soon done, on every rank and return all values in rank order.
 
     Raises:
         DlioError: if it failed on some rank: its own error on the first of them, `PeerFailedError` on the others.
@@ -49,6 +59,8 @@ def everywhere(comm: Comm, what: str, action: Callable[[], T]) -> list[T]:
 def _tried(action: Callable[[], T]) -> tuple[T | None, DlioError | None]:
     try:
         return action(), None
+    except InterruptedRunError:
+        raise  # there is no time to agree
     except DlioError as error:
         return None, error
 

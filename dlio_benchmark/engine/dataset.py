@@ -19,7 +19,7 @@ from dlio_benchmark.common.enumerations import DatasetType, FormatType
 from dlio_benchmark.config.model import Dataset, Workload
 from dlio_benchmark.config.shape import CONTENT_VERSION, SPLIT_KEYS, differences
 from dlio_benchmark.data_generator.manifest import MANIFEST, Manifest
-from dlio_benchmark.engine.agree import everywhere, on_root
+from dlio_benchmark.engine.agree import at_length, everywhere, on_root
 from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.errors import DataMissingError, DataSetMismatchError, listed
 from dlio_benchmark.plan.epoch import World
@@ -176,6 +176,6 @@ def _footer_rows(paths: Sequence[str], comm: Comm, reader: Reader) -> Ids:
             return list(pool.map(rows_of, paths[comm.world.rank :: comm.world.size]))
 
     rows = np.zeros(len(paths), dtype=np.int64)
-    for rank, part in enumerate(everywhere(comm, "footers of foreign files", mine)):
+    for rank, part in enumerate(at_length(comm, "footers of foreign files", mine)):
         rows[rank :: comm.world.size] = part
     return rows

@@ -35,7 +35,7 @@ from dlio_benchmark.data_generator.manifest import (
     save,
     stamp_of,
 )
-from dlio_benchmark.engine.agree import everywhere, on_root
+from dlio_benchmark.engine.agree import at_length, everywhere, on_root
 from dlio_benchmark.errors import CannotCreateError, DataSetMismatchError, Issue, listed
 from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile, written_by
@@ -133,7 +133,7 @@ def generate(
         kept, written = job.run()
         seconds = time.monotonic() - start
         if check is not None:
-            everywhere(comm, "check of the files written", lambda: check(written))
+            at_length(comm, "check of the files written", lambda: check(written))
         entries = [entry for both in comm.gather((kept, written), "files written") for part in both for entry in part]
         on_root(comm, "manifest", lambda: job.finish(entries))
         files_kept = sum(comm.gather(len(kept), "files kept"))
@@ -231,7 +231,7 @@ class _Job:
             raise CannotCreateError(msg)
 
     def run(self) -> tuple[list[FileEntry], list[FileEntry]]:
-        """Write this rank's files and return (kept, written); all ranks fail together."""
+        """Write this rank's files and return (kept, written)."""
         stamp = stamp_of(self.workload)
         proven: dict[str, FileEntry] = {}
         everywhere(self.comm, "journals of earlier attempts", lambda: proven.update(journalled(self.storage, stamp)))
@@ -251,7 +251,7 @@ class _Job:
                         stored += entry.bytes
                     self.progress.advance(1, stored)
 
-        everywhere(self.comm, "generation", write_share)
+        at_length(self.comm, "generation", write_share)
         return kept, written
 
     def _proven(self, file: PlannedFile, entry: FileEntry | None) -> FileEntry | None:

@@ -21,7 +21,7 @@ from dlio_benchmark.common.enumerations import DatasetType, ReadMode
 from dlio_benchmark.config.model import Column, Workload
 from dlio_benchmark.data_generator.manifest import MANIFEST, FileEntry, Manifest, file_digests, load
 from dlio_benchmark.data_generator.parquet_generator import ParquetFiles, files_of
-from dlio_benchmark.engine.agree import everywhere, on_root
+from dlio_benchmark.engine.agree import at_length, on_root
 from dlio_benchmark.engine.dataset import check_shape
 from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.errors import DataError, DataMissingError, listed
@@ -76,7 +76,7 @@ def verify(
             advance(1, entry.bytes)
         return found
 
-    wrong = [text for part in everywhere(comm, "verification", look) for text in part]
+    wrong = [text for part in at_length(comm, "verification", look) for text in part]
     _refuse_wrong("the data set is damaged", wrong, storage)
     return Verified(len(entries), sum(entry.rows for entry in entries), sum(entry.bytes for entry in entries))
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
 
-from dlio_benchmark.comm import Simulated
-from dlio_benchmark.engine.agree import everywhere, on_root
-from dlio_benchmark.errors import DataMissingError, DlioError, Exit, PeerFailedError
+from dlio_benchmark.comm import Simulated, Solo
+from dlio_benchmark.engine.agree import at_length, everywhere, on_root
+from dlio_benchmark.errors import (
+    CollectiveMismatchError,
+    DataMissingError,
+    DlioError,
+    Exit,
+    InterruptedRunError,
+    PeerFailedError,
+)
+
+T = TypeVar("T")
 
 
 def ended(comm: Simulated, failing: set[int]) -> tuple[str, Exit, bool, str]:
@@ -59,3 +72,44 @@ def test_what_rank_0_cannot_do_ends_every_rank() -> None:
 
 def test_an_error_that_one_rank_meets_alone_is_not_agreed() -> None:
     assert not DataMissingError("alone").agreed
+
+
+def test_a_rank_that_fails_in_long_work_does_not_wait_for_the_others() -> None:
+    told = threading.Event()
+
+    def work(comm: Simulated) -> str:
+        def action() -> int:
+            if comm.world.rank == 1:
+                raise DataMissingError("gone")
+            assert told.wait(60)
+            return 0
+
+        try:
+            at_length(comm, "work", action)
+        except DataMissingError as error:
+            told.set()  # the other rank, still at work, goes on only now
+            return f"agreed: {error.agreed}"
+        except CollectiveMismatchError:
+            return "left alone"
+        return ""
+
+    assert Simulated.run(2, work) == ["left alone", "agreed: False"]
+
+
+@pytest.mark.parametrize("together", [everywhere, at_length, on_root])
+def test_an_interrupted_rank_does_not_stay_to_agree(together: Callable[..., object]) -> None:
+    def action() -> int:
+        raise InterruptedRunError("SIGTERM")
+
+    class Alone(Solo):
+        """A rank whose collectives would never return."""
+
+        def gather(self, value: T, what: str) -> list[T]:
+            raise AssertionError(what)
+
+        def share(self, value: T, what: str) -> T:
+            raise AssertionError(what)
+
+    with pytest.raises(InterruptedRunError) as caught:
+        together(Alone(), "work", action)
+    assert not caught.value.agreed
