@@ -6,9 +6,10 @@ configuration and shares it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ usage: dlio_benchmark [verify] [workload=NAME] [++workload.KEY=VALUE ...] [optio
 options:
   --config-dir DIR, -cd    a folder with workload/NAME.yaml; its files win over the shipped ones
   --strict                 unknown keys in files are errors, too
+  --deadline SECONDS       end the run when no rank has moved for so long (default: 300; 0: never)
   --cfg job                print the composed configuration and stop
   --keys                   list every key with its default and meaning
   --version                print the version
@@ -62,6 +64,7 @@ class Arguments:
     strict: bool = False
     verify: bool = False
     show: str = ""
+    deadline_s: float | None = None
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -84,7 +87,8 @@ def parse(argv: Sequence[str]) -> Arguments:
             if not equals and not left:
                 msg = f"{name} needs a value; see dlio_benchmark --help"
                 raise UsageError(msg)
-            found[_VALUED[name]] = value if equals else left.pop(0)
+            field, decoded = _VALUED[name]
+            found[field] = decoded(value if equals else left.pop(0))
         elif word.startswith("-"):
             msg = f"unknown option {word!r}; see dlio_benchmark --help"
             raise UsageError(msg)
@@ -100,8 +104,26 @@ _FLAGS: Mapping[str, Mapping[str, Any]] = {
     "--keys": {"show": "keys"},
     "--strict": {"strict": True},
 }
+_LONGEST_S = 10**7
 _SHOWN = ("", "help", "version", "keys", "job")
-_VALUED = {"--config-dir": "config_dir", "-cd": "config_dir", "--cfg": "show", "-c": "show"}
+
+
+def _deadline(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if 0 <= seconds <= _LONGEST_S:
+            return seconds
+    msg = f"--deadline takes seconds from 0 to {_LONGEST_S}, got {text!r}"
+    raise UsageError(msg)
+
+
+_VALUED: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "--config-dir": ("config_dir", str),
+    "-cd": ("config_dir", str),
+    "--cfg": ("show", str),
+    "-c": ("show", str),
+    "--deadline": ("deadline_s", _deadline),
+}
 
 
 def _told(arguments: Arguments) -> str | None:
@@ -137,10 +159,12 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     recorder = Recorder.of(environ.get(LAUNCH_VARIABLE, ""), environ, argv)
     guard = RecordingGuard(recorder, debug=environ.get("DLIO_LOG_LEVEL", "").lower() == "debug")
     with guard:
-        from dlio_benchmark.comm import connect  # noqa: PLC0415
+        from dlio_benchmark.comm import DEADLINE_S, STALL_S, connect  # noqa: PLC0415
 
+        deadline_s = DEADLINE_S if arguments.deadline_s is None else arguments.deadline_s
+        stall_s = min(STALL_S, deadline_s / 3) if deadline_s else STALL_S
         try:
-            comm = connect(environ, guard=guard)
+            comm = connect(environ, guard=guard, deadline_s=deadline_s, stall_s=stall_s)
         except DlioError as error:
             return _ended(error, guard)
         return _job(arguments, environ, comm, guard)

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from dlio_benchmark import session
 from dlio_benchmark.comm import Solo
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.errors import CannotCreateError, ConfigError, DlioError, Exit
-from dlio_benchmark.main import DLIOBenchmark, output_folder, query, run
+from dlio_benchmark.errors import CannotCreateError, ConfigError, DlioError, Exit, UsageError
+from dlio_benchmark.main import DLIOBenchmark, output_folder, parse, query, run
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +108,14 @@ def test_a_query_prints_the_value_of_its_key(capsys: pytest.CaptureFixture[str],
     assert capsys.readouterr().out == "77\n"
     assert query(["--help"]) == Exit.OK
     assert "usage: dlio_benchmark_query" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--deadline", "2.5"], ["--deadline=2.5"]])
+def test_the_deadline_is_given_in_seconds(words: list[str]) -> None:
+    assert parse([*words, "workload=default"]).deadline_s == 2.5
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon", "1e9", ""])
+def test_a_deadline_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--deadline takes seconds from 0 to"):
+        parse(["--deadline", text])
