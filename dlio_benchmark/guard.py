@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import faulthandler
 import os
+import select
 import signal
 import socket
 import sys
@@ -33,7 +34,9 @@ _PATIENCE_S = 4.0
 _ORPHAN_S = 1.0
 # A launcher drops what it has not read yet when a process aborts; it gets this long to pass on the cause.
 _HEARD_S = 0.3
-_ABORT_S = 5.0
+# For a record on a file system that hangs, for the others to follow, and for the abort, all together.
+_END_S = 8.0
+_AT_ONCE_S = 0.7
 _PR_SET_PDEATHSIG = 1
 _CLOCK_MONOTONIC = 1
 _SIGEV_THREAD = 2
@@ -44,16 +47,18 @@ class Pulse:
 
     Any new value counts as progress.  ``done`` is a plain attribute for every step; ``stage`` is for what is
     rarer, and is posted at once.  ``operations`` and ``waiting`` belong to the communicator: the collectives entered so
-    far, and the one that it waits in.
+    far, and the one that it waits in.  ``papers`` are the log
+    of the run and the folder of its results, where there are any: others may have to write there how it ended.
     """
 
-    __slots__ = ("_stage", "done", "operations", "post", "waiting")
+    __slots__ = ("_stage", "done", "operations", "papers", "post", "waiting")
 
     def __init__(self) -> None:
         self._stage = "start"
         self.done = 0
         self.operations = 0
         self.waiting = ""
+        self.papers = ("", "")
         self.post: Callable[[], None] | None = None
 
     @property
@@ -179,7 +184,8 @@ class Guard:
 
     Installed (``with guard:``) it takes over ``sys.excepthook``, ``threading.excepthook``, SIGINT, SIGTERM and, under a
     launcher, the signal for the launcher's death.  The first signal raises `InterruptedRunError` in the main
-    thread; a process that is still there some seconds later, or gets a second one, ends at once.
+    thread.  When that is stuck, a second one or the end of half of its patience has the guard's own thread report and
+    end; whatever is stuck then, the process ends when its patience does.
 
     Args:
         debug: show the traceback of errors raised on purpose, too.
@@ -247,21 +253,20 @@ class Guard:
             self.ending = True
             group, failure = self.group, self.failure(error)
             follows = isinstance(error, PeerFailedError) or self.verdict not in (None, error)
+            cancel = end_after(_END_S, failure.code)
             first = not follows and (group is None or group.claim())
             if first:
                 self.say(str(failure))
             if self._record is not None:
                 self._record(failure)
-            if group is None:
-                self.ending = False
-                return
-            group.settle(failure.code, first=first)
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
-            if first:
-                time.sleep(_HEARD_S)
-            cancel = end_after(_ABORT_S, failure.code)
-            group.abort(failure.code)
+            if group is not None:
+                group.settle(failure.code, first=first)
+                with contextlib.suppress(OSError):
+                    sys.stdout.flush()
+                if first:
+                    time.sleep(_HEARD_S)
+                group.abort(failure.code)
+            self.ending = group is not None
             cancel()
 
     def failure(self, error: BaseException) -> Failure:
@@ -307,15 +312,25 @@ class Guard:
 
     def _hear(self, heard: int) -> None:
         """Bound the time that is left after a signal, even when the main thread never comes back to take it."""
-        signals = 0
-        while number := os.read(heard, 1):
-            if number[0] not in _SIGNALS:
+        poll = select.poll()
+        poll.register(heard, select.POLLIN)
+        error: InterruptedRunError | None = None
+        until = 0.0
+        while True:
+            ready = poll.poll(None if error is None else max(0.0, 1000 * (until - time.monotonic())))
+            number = os.read(heard, 1) if ready else b""
+            if ready and not number:
+                break
+            if number and number[0] not in _SIGNALS:
                 continue
-            signals += 1
-            code = int(_interruption(number[0]).code)
-            if signals > 1:
-                os._exit(code)
-            end_after(self._patience_s if os.getppid() == self._launcher else _ORPHAN_S, code)
+            if error is not None:
+                end_after(_AT_ONCE_S, error.code)
+                self.fail(error)
+                os._exit(error.code)
+            error = _interruption(number[0])
+            patience_s = self._patience_s if os.getppid() == self._launcher else _ORPHAN_S
+            end_after(patience_s, error.code)
+            until = time.monotonic() + patience_s / 2
         os.close(heard)
 
     def _signalled(self, signum: int, _frame: FrameType | None) -> None:

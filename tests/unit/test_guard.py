@@ -144,6 +144,56 @@ def test_a_second_signal_ends_at_once() -> None:
         assert process.wait(60) == Exit.TERMINATED
 
 
+STUCK = """
+def record(failure):
+    print("recorded", failure.error, flush=True)
+    {record}
+
+with Guard(record=record, patience_s={patience_s}):
+    try:
+        print("ready", flush=True)
+        threading.Event().wait()
+    finally:
+        print("caught", flush=True)
+        threading.Event().wait()  # as if it had to close a file of a storage that does not answer
+"""
+
+
+@pytest.mark.parametrize(("patience_s", "signals"), [(1.0, 1), (1000, 2)])
+def test_a_process_that_is_stuck_after_a_signal_says_and_records_it_before_it_ends(
+    patience_s: float, signals: int
+) -> None:
+    with start(STUCK.format(patience_s=patience_s, record="")) as process:
+        first_line(process)
+        for _ in range(signals):
+            process.terminate()
+            assert signals == 1 or first_line(process) in ("caught", "recorded InterruptedRunError")
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == Exit.TERMINATED
+    assert "interrupted by SIGTERM" in err
+    assert signals == 2 or out == "caught\nrecorded InterruptedRunError\n"
+
+
+def test_a_record_that_cannot_be_written_for_ever_does_not_keep_an_interrupted_process() -> None:
+    with start(STUCK.format(patience_s=0.6, record="threading.Event().wait()")) as process:
+        first_line(process)
+        process.terminate()
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (Exit.TERMINATED, "caught\nrecorded InterruptedRunError\n")
+
+
+def test_a_record_that_cannot_be_written_for_ever_does_not_keep_a_failed_process() -> None:
+    program = """
+from dlio_benchmark import guard
+guard._END_S = 0.5
+with Guard(record=lambda failure: threading.Event().wait()):
+    raise StorageError("no")
+"""
+    status, _, err = finish(program)
+    assert status == Exit.IO
+    assert "StorageError: no" in err
+
+
 def test_the_signals_of_a_forked_child_are_its_own() -> None:
     program = """
 with Guard(patience_s=0.1):
