@@ -29,6 +29,8 @@ _LONGEST_TABLE = 64
 _FIELDS = struct.Struct("<I B B q q q q 96s 96s 64s 64s")
 _SUM = struct.Struct("<I")
 ROW_BYTES = 384
+_NOTE = struct.Struct("<I I")
+_NOTE_BYTES = 4096
 
 
 def segments() -> list[str]:
@@ -106,7 +108,7 @@ class Row:
 
     def still_ns(self, now_ns: int) -> int:
         """Return for how long the rank has not moved."""
-        return now_ns - min(self.moved_ns, self.posted_ns)
+        return max(0, now_ns - min(self.moved_ns, self.posted_ns))
 
     def doing(self) -> str:
         """Return stage and progress in words."""
@@ -114,7 +116,7 @@ class Row:
 
 
 class Board:
-    """Rows of all ranks, shared by the processes of a host.
+    """Rows of all ranks, and a note for those who come after them, shared by the processes of a host.
 
     The memory belongs to the file ``fd``, which has no name: whoever makes it tells the others the path by which
     they can open it, `path_of`.
@@ -123,13 +125,13 @@ class Board:
     def __init__(self, size: int, fd: int) -> None:
         self._size = size
         self._fd = fd
-        self._memory = mmap.mmap(fd, size * ROW_BYTES)
+        self._memory = mmap.mmap(fd, size * ROW_BYTES + _NOTE_BYTES)
 
     @staticmethod
     def make(size: int, mark: str = "") -> int:
         """Return a new file for ``size`` rows."""
         fd = os.memfd_create(f"dlio_board{mark}")
-        os.ftruncate(fd, size * ROW_BYTES)
+        os.ftruncate(fd, size * ROW_BYTES + _NOTE_BYTES)
         return fd
 
     @staticmethod
@@ -161,6 +163,19 @@ class Board:
         packed = self._memory[:]
         read = ((rank, Row.unpack(packed[rank * ROW_BYTES :][:ROW_BYTES])) for rank in range(self._size))
         return {rank: row for rank, row in read if row is not None and row.pid}
+
+    def note(self, text: str) -> None:
+        """Keep ``text``, in place of what was noted before; a text that is too long is not kept."""
+        body = text.encode(errors="surrogateescape")
+        if len(body) <= _NOTE_BYTES - _NOTE.size:
+            self._memory[-_NOTE_BYTES:] = (_NOTE.pack(len(body), zlib.crc32(body)) + body).ljust(_NOTE_BYTES, b"\0")
+
+    def noted(self) -> str:
+        """Return what was noted, or nothing if it is torn or was never written."""
+        packed = self._memory[-_NOTE_BYTES:]
+        length, checksum = _NOTE.unpack_from(packed)
+        body = packed[_NOTE.size :][:length]
+        return body.decode(errors="surrogateescape") if zlib.crc32(body) == checksum else ""
 
     def claim(self) -> bool:
         """Return whether this process is the first of its host to ask; the others are refused while it lives."""

@@ -28,6 +28,7 @@ from dlio_benchmark.board import Board, Row, State, remove_segments, segments  #
 from dlio_benchmark.comm import Launch, differing  # noqa: E402
 from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, StalledError  # noqa: E402
 from dlio_benchmark.guard import Guard, die_with_parent, end_after  # noqa: E402
+from dlio_benchmark.lifeline import Lifeline, Witness  # noqa: E402
 from dlio_benchmark.plan.epoch import World  # noqa: E402
 from dlio_benchmark.watch import Watch  # noqa: E402
 
@@ -115,6 +116,8 @@ class Mpi:
         self._watch: Watch | None = None
         self._mine, self._most = array("q", [0, 0, 0]), array("q", [0, 0, 0])
         self._abandoned: list[Any] = []
+        self._lifeline = Lifeline()
+        self._witness: Witness | None = None
         self._comm, request = world.Idup()
         self._wait(request, "start")
         self._watch = self._watched(place or _place(), board, deadline_s=deadline_s, stall_s=stall_s)
@@ -126,14 +129,18 @@ class Mpi:
     def _watched(self, place: str, board: int | None, *, deadline_s: float, stall_s: float) -> Watch:
         """Return the watch over this rank, on a board that it shares with the other ranks of its place."""
         fd = Board.make(self.world.size) if board is None else board
-        ranks = self.gather((self._guard.host, place, os.getpid(), Board.path_of(fd)), "board")
+        mine = (self._guard.host, place, (os.getpid(), self._lifeline.fd), Board.path_of(fd))
+        ranks = self.gather(mine, "board")
         self._hosts = [host for host, *_ in ranks]
-        places: dict[str, dict[int, int]] = {}
-        for rank, (_, where, pid, _) in enumerate(ranks):
-            places.setdefault(where, {})[rank] = pid
-        neighbours = places[place]
+        places: dict[str, dict[int, tuple[int, int]]] = {}
+        for rank, (_, where, ends, _) in enumerate(ranks):
+            places.setdefault(where, {})[rank] = ends
+        here = places[place]
+        neighbours = {rank: pid for rank, (pid, _) in here.items()}
         leader = min(neighbours)
-        if leader != self.world.rank:
+        if leader == self.world.rank:
+            self._witness = Witness(self.world.size, fd, here)
+        else:
             os.close(fd)
             fd = os.open(ranks[leader][3], os.O_RDWR | os.O_CLOEXEC)
         self._board = Board(self.world.size, fd)
@@ -188,6 +195,9 @@ class Mpi:
         self._guard.group = None
         atexit.unregister(self._left_open)
         self._board.close()
+        if self._witness is not None:
+            self._witness.dismiss()
+        self._lifeline.close()
         if self._owned:
             cancel = end_after(_FINALIZE_S, 0)
             MPI.Finalize()

@@ -28,6 +28,7 @@ from dlio_benchmark.report import results
 from dlio_benchmark.report.host import Host, peak_rss_bytes, this_host
 from dlio_benchmark.report.log import Log, local_time
 from dlio_benchmark.report.progress import Meter
+from dlio_benchmark.report.strict_json import write_json
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.lock import LOCK_NAME
 
@@ -200,7 +201,7 @@ class Job:
         self._write(f"{record.rank}_per_epoch_stats.json", results.rank_epochs(record))
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
-        results.write_json(self.folder, name, self.log.redactor.tree(value))
+        write_json(self.folder, name, self.log.redactor.tree(value))
 
     def _write_summary(self, outcome: results.Outcome) -> None:
         self._write("summary.json", results.summary_of(outcome))

@@ -184,8 +184,8 @@ def _job(arguments: Arguments, environ: Mapping[str, str], comm: Comm, guard: Re
 
 def _ended(error: DlioError, guard: RecordingGuard) -> int:
     if not isinstance(error, PeerFailedError):
-        guard.recorder(guard.failure(error))
         print(f"error: {guard.recorder.redactor.text(str(error))}", file=sys.stderr, flush=True)
+        guard.recorder(guard.failure(error))
     return int(error.code)
 
 
@@ -210,13 +210,16 @@ def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm, recorder
     job = Job(composed.workload, comm, folder, log, arguments.strict, composed.typed, recorder.launch)
     settled = job.settle()
     sleep_sharply()
+    log_path = os.path.join(folder, settled.workload.output.log_file)
     try:
         on_root(comm, "output folder", lambda: _open_output(composed, folder, log, settled.workload.output.log_file))
         if arguments.verify:
+            comm.pulse.papers = (log_path, "")
             log.output(job.verify().text())
         else:
             on_root(comm, "results of an earlier run", lambda: forget_earlier(folder))
             recorder.folder = folder
+            comm.pulse.papers = (log_path, folder)
             job.run()
     finally:
         log.close()

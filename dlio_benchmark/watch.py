@@ -52,6 +52,7 @@ class Watch:
         self._relay = relay
         self._state, self._code = State.RUNNING, 0
         self._said: tuple[object, ...] = ()
+        self._noted = self._guard.pulse.papers
         self._moved_ns = 0
         self._judged_ns = self._next_look_ns = self._ticked_ns = 0
         self._missing: tuple[int, ...] = ()
@@ -101,6 +102,9 @@ class Watch:
             os.getpid(), self._state, self._code, *numbers, pulse.stage, pulse.waiting, self._guard.host, self._segment
         )
         self._board.put(self._guard.world.rank, row)
+        if pulse.papers != self._noted:
+            self._noted = pulse.papers
+            self._board.note("\0".join(self._noted))
 
     def _live(self) -> None:
         poll = select.poll()

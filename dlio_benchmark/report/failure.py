@@ -14,7 +14,7 @@ from dlio_benchmark.config.redact import Redactor
 from dlio_benchmark.errors import CannotCreateError, Exit, PeerFailedError
 from dlio_benchmark.guard import Failure, Guard
 from dlio_benchmark.report.log import local_time
-from dlio_benchmark.report.results import write_json
+from dlio_benchmark.report.strict_json import write_json
 
 LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
 FAILURE = "failure.json"

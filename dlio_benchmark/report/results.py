@@ -5,10 +5,7 @@ Everything is strict JSON.  Each file is written aside and renamed, and ``summar
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +13,6 @@ from typing import Any
 from dlio_benchmark import __version__
 from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.errors import CannotCreateError
 from dlio_benchmark.metrics.events import Phase, RankRecord
 from dlio_benchmark.metrics.summary import (
     GIB,
@@ -220,27 +216,6 @@ def not_finite(value: Any, path: str = "") -> list[str]:
     if isinstance(value, list | tuple):
         return [found for number, one in enumerate(value) for found in not_finite(one, f"{path}[{number}]")]
     return []
-
-
-def write_json(folder: str, name: str, value: Mapping[str, Any]) -> None:
-    """Write a file of strict JSON that is whole as soon as it has its name.
-
-    Raises:
-        CannotCreateError: if it cannot be written.
-    """
-    path = os.path.join(folder, name)
-    aside = f"{path}.{os.getpid()}.partial"
-    try:
-        with open(aside, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=4, ensure_ascii=False, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
-        msg = f"{path}: cannot write the result: {error.strerror}"
-        raise CannotCreateError(msg) from error
 
 
 def metric_lines(outcome: Outcome) -> str:

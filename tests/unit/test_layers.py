@@ -34,11 +34,11 @@ LAYERS = (
     + _layer("plan synth parquet metrics"),
     _layer("storage.base reader.base data_loader.base clock comm board guard watch"),
     _layer("storage reader data_generator data_loader checkpointing comm_mpi config.files launch session cores utils")
-    + _layer("parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_outline")
+    + _layer("lifeline parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_outline")
     + _layer("parquet.decode_plan parquet.write_file")
     + _layer("engine.agree engine.generate"),
     _layer("engine"),
-    _layer("report mlpstorage job main postprocessor"),
+    _layer("report mlpstorage job main postprocessor witness"),
 )
 PURE = 2
 NOT_IN_PURE = ("os", "pyarrow.parquet", "mpi4py", "torch")
@@ -52,6 +52,10 @@ LAZY = {
     ("dlio_benchmark.comm", "dlio_benchmark.comm_mpi"): "starts MPI, and only a launched process may do that",
     ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "PyTorch is an extra, and takes seconds",
     ("dlio_benchmark.main", "dlio_benchmark"): "help loads nothing, and a rank what its part of the work needs",
+    (
+        "dlio_benchmark.witness",
+        "dlio_benchmark",
+    ): "a process that waits in little memory, and seldom has anything to say",
     ("dlio_benchmark.postprocessor", "dlio_benchmark"): "a page and a verification load what they need, help nothing",
     ("dlio_benchmark.mlpstorage.cli", "dlio_benchmark.mlpstorage"): "each command loads what it needs, help nothing",
     ("verification.report.write", "jsonschema"): "comes with the extra for tests",

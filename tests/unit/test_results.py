@@ -11,7 +11,8 @@ from dlio_benchmark.config.model import Dataset, Workload
 from dlio_benchmark.errors import CannotCreateError
 from dlio_benchmark.metrics.events import RankRecord
 from dlio_benchmark.report.host import GIB, this_host
-from dlio_benchmark.report.results import Outcome, summary_of, write_json
+from dlio_benchmark.report.results import Outcome, summary_of
+from dlio_benchmark.report.strict_json import write_json
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing_beside_it(tmp_path: Path) -> None:
