@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MEMORY = "/dev/shm"
+OPEN_MPI_PYTHON = "DLIO_TEST_OPENMPI_PYTHON"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "configs": Experiment(40, 200, "hostile configurations"),
     "planted": Experiment(20, 20, "secrets planted in environment, URLs, options and files"),
     "contests": Experiment(5, 200, "two to eight generators started at once on one folder"),
+    "matrix": Experiment(6, 1000, "one fault in one stage of the command under each MPI, by plain mpirun"),
     "leaks": Experiment(20, 100, "epochs and failed runs in one process"),
 }
 
@@ -56,9 +58,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--many", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", default=MEMORY if os.access(MEMORY, os.W_OK) else None, help="for what is written")
+    parser.add_argument("--openmpi", help="an interpreter with Open MPI, for the faults under a second MPI")
     parser.add_argument("--json", action="store_true", help="print the finding of one experiment as JSON")
     asked = parser.parse_args(argv)
     names = asked.only or list(EXPERIMENTS)
+    if asked.openmpi:
+        os.environ[OPEN_MPI_PYTHON] = asked.openmpi
     if asked.json:
         return _alone(names[0], asked.many or _many(names[0], asked.profile), asked.folder, asked.seed)
     print(f"{os.cpu_count()} processors, {platform.system()} {platform.release()}, Python {platform.python_version()}")
@@ -101,6 +106,8 @@ def _told(name: str, asked: argparse.Namespace) -> bool:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     verdict = f"{len(finding['violations'])} violations"
     print(f"{name} ({EXPERIMENTS[name].shows}): {figures}; {verdict}; {spent:.1f} s, peak {peak:.0f} MiB", flush=True)
+    for row in finding["rows"]:
+        print(row, flush=True)
     for text in finding["violations"][:20]:
         print(f"  - {text}", flush=True)
     return not finding["violations"]

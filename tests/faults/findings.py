@@ -28,6 +28,7 @@ class Finding:
 
     figures: dict[str, int | float] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
 
     def count(self, what: str, many: int | float = 1) -> None:
         """Add to a figure."""

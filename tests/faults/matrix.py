@@ -1,0 +1,308 @@
+"""The command ``dlio_benchmark`` under a launcher, with one fault in one stage of one rank: generate, train, verify.
+
+The job is started as users start it, by plain ``mpirun``.  It must end by itself, in time, not as a success, and name
+the rank and its stage; nothing of it may be left.  The time counts from the moment of the fault, and a rank that
+fails finds the others in the middle of work that would last much longer, where the stage has such work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from findings import Finding
+
+from dlio_benchmark.board import MARK
+from dlio_benchmark.launch import Launcher, find_launcher, marked
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+OPEN_MPI_PYTHON = "DLIO_TEST_OPENMPI_PYTHON"
+DEADLINE_S = 3.0
+MOST_S = 10.0
+AFTER_DEADLINE_S = 2.0
+LEAVE_S = 2.0
+LIMIT_S = 60.0
+BUSY_S = 0.1
+STANDING = re.compile(r"dlio_benchmark: some ranks stand still\n(  - .*\n)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a fault strikes: before which call, while the rank says that it is in which stage, with which options."""
+
+    call: str
+    pulse: str
+    options: tuple[str, ...]
+
+
+STAGES: Mapping[str, Stage] = {
+    "generate": Stage(
+        "write", "generate", ("++workload.workflow.generate_data=true", "++workload.workflow.train=false")
+    ),
+    "train": Stage("barrier", "epoch 1 train", ("++workload.workflow.train=true",)),
+    "verify": Stage("pread", "verify", ("verify",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is expected of a fault.
+
+    Attributes:
+        code: what it must end with; any but 0 if None.
+        stalls: whether it shows only when the deadline has passed.
+        alone: whether the other ranks have nothing else to do, for what is looked for shows only then.
+        stages: where it can strike.
+        options: more words for the command.
+        deadline_s: how long no rank may move.
+        ranks: of the job; several, where a launcher must be prevented from hiding which one it was.
+    """
+
+    code: int | None = None
+    stalls: bool = False
+    alone: bool = False
+    stages: tuple[str, ...] = tuple(STAGES)
+    options: tuple[str, ...] = ()
+    deadline_s: float = DEADLINE_S
+    ranks: int = 2
+
+
+FEW = ("++workload.dataset.num_files_train=16",)
+TORCH = ("++workload.reader.data_loader=pytorch", "++workload.reader.read_threads=2")
+FAULTS: Mapping[str, Fault] = {
+    "exception": Fault(74),
+    "exception in a thread": Fault(70),
+    "early exit": Fault(3),
+    "exit 0": Fault(70),
+    "exit 0 at once": Fault(ranks=4),
+    "kill -9": Fault(ranks=4),
+    "SIGTERM": Fault(143),
+    "SIGINT": Fault(130),
+    "SIGSEGV": Fault(ranks=4),
+    "hang": Fault(71, stalls=True, alone=True, options=FEW),
+    "SIGSTOP": Fault(71, stalls=True, alone=True, options=FEW),
+    "collective mismatch": Fault(70, alone=True, options=FEW),
+    "worker killed": Fault(70, stages=("train",), options=TORCH, deadline_s=60.0),
+    "launcher killed": Fault(),
+    "launcher SIGTERM": Fault(),
+    "launcher SIGINT": Fault(),
+}
+TELLING = (
+    ("exception", "generate"),
+    ("kill -9", "train"),
+    ("hang", "generate"),
+    ("exit 0", "verify"),
+    ("launcher killed", "verify"),
+    ("collective mismatch", "train"),
+)
+WORKLOAD = {
+    "model": {"name": "matrix"},
+    "framework": "pytorch",
+    "workflow": {"generate_data": False, "train": False},
+    "dataset": {
+        "format": "parquet",
+        "num_files_train": 240,
+        "num_samples_per_file": 64,
+        "parquet": {"columns": [{"name": "number", "dtype": "float32", "size": 4}], "row_group_size": 16},
+    },
+    "reader": {"batch_size": 4, "read_threads": 1},
+    "train": {"epochs": 1, "computation_time": 0.001},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a job ended: its status, what it said and wrote, the seconds since the fault, and what is left of it."""
+
+    code: int
+    said: str
+    wrote: str
+    seconds: float
+    left: tuple[int, ...]
+    struck: bool
+    success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the jobs of one MPI run: its interpreter, its launcher, a folder, and a data set in it."""
+
+    mpi: str
+    python: str
+    launcher: Launcher
+    folder: Path
+
+    def words(self, out: Path, data: Path, options: tuple[str, ...], deadline_s: float = 60.0) -> list[str]:
+        """Return the arguments of the command."""
+        return [
+            *(word for word in options if word == "verify"),
+            "workload=matrix",
+            "--config-dir",
+            str(self.folder / "configs"),
+            f"++workload.dataset.data_folder={data}",
+            f"++hydra.run.dir={out}",
+            f"--deadline={deadline_s:g}",
+            *(word for word in options if word != "verify"),
+        ]
+
+    def run(self, ranks: int, program: list[str], fired: Path, out: Path) -> Ended:
+        """Run a program as ``ranks`` ranks to its end, and to that of all that it started."""
+        mark = uuid.uuid4().hex
+        environ = {**os.environ, **self.launcher.environ(), MARK: mark, "PYTHONPATH": f"{ROOT}"}
+        with open(out / "stdout", "wb") as stdout, open(out / "stderr", "wb") as stderr:
+            job = subprocess.Popen(
+                self.launcher.command(ranks, program),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=environ,
+                cwd=out,
+                start_new_session=True,
+            )
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                job.wait(LIMIT_S)
+            until = time.monotonic() + LEAVE_S
+            while (left := marked(mark)) and time.monotonic() < until:
+                time.sleep(0.01)
+            ended = time.monotonic()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        job.wait()
+        began = fired.read_text().split() if fired.exists() else []
+        said = "".join((out / name).read_text(errors="replace") for name in ("stdout", "stderr"))
+        kept = [path.read_text(errors="replace") for path in (out / "failure.json", out / "dlio.log") if path.exists()]
+        summary = out / "summary.json"
+        code = job.returncode if job.returncode >= 0 else 128 - job.returncode
+        return Ended(
+            code,
+            said,
+            "".join(kept),
+            ended - float(began[0]) if began else 0.0,
+            tuple(left),
+            bool(began),
+            summary.exists() and bool(json.loads(summary.read_text())["dlio"]["complete"]),
+        )
+
+
+def sites(folder: Path) -> list[Site]:
+    """Return a site for the MPI of this interpreter, and one for Open MPI if its interpreter is known."""
+    made = []
+    for python in filter(None, (sys.executable, os.environ.get(OPEN_MPI_PYTHON))):
+        launcher = find_launcher(python)
+        place = folder / launcher.dialect.name.lower()
+        (place / "configs" / "workload").mkdir(parents=True)
+        (place / "configs" / "workload" / "matrix.yaml").write_text(yaml.safe_dump(WORKLOAD))
+        made.append(Site(launcher.dialect.value, python, launcher, place))
+    return made
+
+
+def prepare(site: Site) -> None:
+    """Generate the data sets that training and verification read."""
+    for name, options in (("many", ()), ("few", FEW)):
+        out = site.folder / f"prepared-{name}"
+        out.mkdir()
+        words = site.words(out, site.folder / name, (*STAGES["generate"].options, *options))
+        ended = site.run(2, [site.python, "-m", "dlio_benchmark.main", *words], out / "fired", out)
+        if ended.code:
+            raise RuntimeError(f"the data set of the matrix cannot be made: {ended.code}\n{ended.said}")
+
+
+def cell(site: Site, name: str, stage: str, number: int) -> Ended:
+    """Let a fault strike the last rank in a stage, and return how the job ended."""
+    fault, where = FAULTS[name], STAGES[stage]
+    ranks = fault.ranks
+    out = site.folder / f"{number}"
+    out.mkdir()
+    data = out / "data" if stage == "generate" else site.folder / ("few" if fault.alone else "many")
+    fired = out / "fired"
+    plan = [name, "--stage", where.pulse, "--call", where.call, "--rank", str(ranks - 1), "--fired", str(fired)]
+    busy = 0.0 if fault.alone or stage == "train" else BUSY_S
+    words = site.words(out, data, (*where.options, *fault.options), fault.deadline_s)
+    program = [site.python, str(HERE / "faulty.py"), *plan, "--busy", str(busy), "--", *words]
+    return site.run(ranks, program, fired, out)
+
+
+def judged(name: str, stage: str, ended: Ended) -> list[str]:
+    """Return what is wrong with an end."""
+    fault = FAULTS[name]
+    most = fault.deadline_s + AFTER_DEADLINE_S if fault.stalls else MOST_S
+    heard = STANDING.sub("", ended.said + ended.wrote)
+    missed = [text for text in named(name, stage, fault.ranks - 1) if re.search(text, heard) is None]
+    wrong = {
+        "the fault did not strike": not ended.struck,
+        f"ended with {ended.code}": ended.code % 256 == 0 or (fault.code is not None and ended.code != fault.code),
+        f"took {ended.seconds:.1f} s": ended.seconds > most,
+        f"left the processes {ended.left}": bool(ended.left),
+        "claims success": ended.success,
+        f"does not say {missed}": bool(missed),
+    }
+    return [text for text, is_so in wrong.items() if is_so]
+
+
+def named(name: str, stage: str, rank: int) -> tuple[str, ...]:
+    """Return patterns of what must be said: the rank at fault, unless it is the launcher's, and the stage."""
+    where = f"in stage: {STAGES[stage].pulse}"
+    if FAULTS[name].stalls:
+        return f"missing: rank {rank}", f"rank {rank} on host .*: {STAGES[stage].pulse}", where
+    if name == "collective mismatch":
+        return f"rank {rank}: gather 'planted'", where
+    return (where,) if name.startswith("launcher") else (rf"rank {rank}\b.* {where}",)
+
+
+def cells(many: int, seed: int) -> list[tuple[str, str]]:
+    """Return ``many`` of the faults and stages, those that tell most first, or all if there are no more."""
+    drawn = [(name, stage) for name, fault in FAULTS.items() for stage in fault.stages]
+    if many >= len(drawn):
+        return drawn
+    others = [one for one in drawn if one not in TELLING]
+    random.Random(seed).shuffle(others)
+    return [*TELLING, *others][:many]
+
+
+def run(many: int, folder: str, seed: int) -> Finding:
+    """Return what ``many`` faults showed under each MPI."""
+    found = Finding()
+    for site in sites(Path(folder)):
+        prepare(site)
+        for number, (name, stage) in enumerate(cells(many, seed)):
+            ended = cell(site, name, stage, number)
+            _note(site.mpi, name, stage, ended, found)
+    return found
+
+
+def _note(mpi: str, name: str, stage: str, ended: Ended, found: Finding) -> None:
+    ranks = FAULTS[name].ranks
+    found.count("jobs")
+    slowest = "slowest to the deadline and on, s" if FAULTS[name].stalls else "slowest, s"
+    found.figures[slowest] = max(found.figures.get(slowest, 0), round(ended.seconds, 2))
+    heard = told(ended.said + ended.wrote)
+    found.rows.append(f"| {mpi} | {name} | {stage} | {ranks} | {ended.seconds:.1f} | {ended.code} | {heard} |")
+    for text in judged(name, stage, ended):
+        found.wrong(f"{mpi}, {name} in {stage}: {text}\n{ended.said[-3000:]}")
+
+
+def told(heard: str) -> str:
+    """Return who was named, where, and for what, in short."""
+    heard = STANDING.sub("", heard)
+    failed = re.search(r"(rank \d+) of \d+ on host \S+ \(pid \d+\) failed in stage: (.*)\n\s*(.*)", heard)
+    if failed is None:
+        return "nothing"
+    who, where, what = failed.groups()
+    at_fault = re.search(r"missing: (rank \d+)|(rank \d+) on host \S+ \(pid \d+\) ended without a word", what)
+    who = next(filter(None, at_fault.groups()), who) if at_fault else who
+    cause = what.partition(":")[0] if re.match(r"\w+: ", what) else what
+    return f"{who}, {where}: {cause}"[:110].replace("|", "/")
