@@ -30,6 +30,8 @@ _PROGRAMS = ("mpirun", "mpiexec")
 _OF_A_RANK = re.compile(r"PMI_|PMIX_(?!MCA_)|HYDI_|MPI_LOCAL|OMPI_COMM_WORLD_|OMPI_WORLD_|PRTE_LAUNCHED")
 _GRACE_S = 5.0
 _POLL_S = 0.02
+# Even a killed process stays while a device does not answer it.
+_LAST_S = 10.0
 
 
 class Dialect(Enum):
@@ -130,30 +132,114 @@ def run(
     asked to end the job, and after ``grace_s`` all that is left of it is killed.
     """
     launcher = launcher or find_launcher()
-    mark = uuid.uuid4().hex
-    board = Board(n, Board.make(n, mark))
-    inherited = {name: text for name, text in (env or os.environ).items() if not _OF_A_RANK.match(name)}
-    environ = {**inherited, **launcher.environ(), MARK: mark, BOARD: board.path}
-    begun = time.monotonic()
-    with contextlib.closing(board), tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    environ = {**(env or os.environ), **launcher.environ()}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         words = launcher.command(n, argv)
-        job = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environ, start_new_session=True
-        )
-        timed_out = False
-        try:
-            job.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-        finally:
-            left = _end(job, mark, grace_s)
-        seconds = time.monotonic() - begun
-        stdout, stderr = _text(out), _text(err)
-        rows = board.rows()
-    remove_segments(row.segment for row in rows.values())
-    last_words = _last_words(rows, n, stdout + stderr)
-    code = _code(job.returncode, rows) or (int(Exit.STALLED) if timed_out else 0)
+        with Launched(words, n, environ, mark=uuid.uuid4().hex, stdout=out, stderr=err) as job:
+            timed_out = job.wait(timeout_s) is None
+            left = job.end(grace_s)
+            stdout, stderr = _text(out), _text(err)
+            last_words = job.last_words(stdout + stderr)
+            code = job.code() or (int(Exit.STALLED) if timed_out else 0)
+            seconds = time.monotonic() - job.begun
     return Finished(code, stdout, stderr + last_words, timed_out, left, seconds)
+
+
+class Launched:
+    """A job that was started, with all that it starts in turn; nothing of it outlives the context.
+
+    The job has a session of its own and no input.  A mark in its environment tells its processes from others, and its
+    ranks post on a board of this process, so that it can tell how they ended when they cannot.
+
+    Args:
+        words: what starts the job.
+        n: the most ranks that it has.
+        environ: its environment, in which what makes this process a rank of another job is left out.
+        mark: a text that no other job has.
+
+    Attributes:
+        process: the launcher.
+        begun: when it was started, in seconds of the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        n: int,
+        environ: Mapping[str, str],
+        *,
+        mark: str,
+        stdout: IO[bytes] | int,
+        stderr: IO[bytes] | int,
+    ) -> None:
+        self.mark = mark
+        self._n = n
+        self._board = Board(n, Board.make(n, self.mark))
+        inherited = {name: text for name, text in environ.items() if not _OF_A_RANK.match(name)}
+        self.begun = time.monotonic()
+        try:
+            self.process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env={**inherited, MARK: self.mark, BOARD: self._board.path},
+                start_new_session=True,
+            )
+        except BaseException:
+            self._board.close()
+            raise
+
+    def __enter__(self) -> Launched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(_GRACE_S)
+        remove_segments(row.segment for row in self._board.rows().values())
+        self._board.close()
+
+    def wait(self, seconds: float) -> int | None:
+        """Return the launcher's exit code as soon as it has ended, or None after ``seconds``."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def ask(self, signum: int) -> None:
+        """Send a signal to the launcher and to what it has in its group."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signum)
+
+    def end(self, grace_s: float) -> tuple[int, ...]:
+        """End what is left of the job; returns the processes that did not go by themselves within ``grace_s``."""
+        self.ask(signal.SIGTERM)
+        until = time.monotonic() + grace_s
+        while self._there() and time.monotonic() < until:
+            time.sleep(_POLL_S)
+        left = tuple(pid for pid in marked(self.mark) if pid != self.process.pid)
+        until = time.monotonic() + _LAST_S
+        while (there := self._there()) and time.monotonic() < until:
+            for pid in there:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(_POLL_S)
+        return left
+
+    def _there(self) -> set[int]:
+        return set(marked(self.mark)) | ({self.process.pid} if self.process.poll() is None else set())
+
+    def code(self) -> int:
+        """Return how the job ended: the code of the rank that failed first, else the launcher's, 128 + n for a signal.
+
+        It is not 0 if a rank left its group open.
+        """
+        launcher_code = self.process.returncode
+        return _code(-int(signal.SIGKILL) if launcher_code is None else launcher_code, self._board.rows())
+
+    def last_words(self, output: str) -> str:
+        """Return what the ranks last said, if the job's ``output`` does not tell how they ended."""
+        return _last_words(self._board.rows(), self._n, output)
 
 
 def marked(mark: str) -> list[int]:
@@ -164,23 +250,6 @@ def marked(mark: str) -> list[int]:
             if entry in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
     return sorted(found)
-
-
-def _end(job: subprocess.Popen[bytes], mark: str, grace_s: float) -> tuple[int, ...]:
-    """End what is left of the job; returns the processes that did not go by themselves."""
-    if job.poll() is None:
-        job.terminate()
-    until = time.monotonic() + grace_s
-    while (job.poll() is None or marked(mark)) and time.monotonic() < until:
-        time.sleep(_POLL_S)
-    left = tuple(marked(mark))
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    job.wait()
-    while marked(mark):
-        time.sleep(_POLL_S)
-    return tuple(pid for pid in left if pid != job.pid)
 
 
 def _code(launcher_code: int, rows: Mapping[int, Row]) -> int:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from dlio_benchmark import launch
-from dlio_benchmark.board import MARK
+from dlio_benchmark.guard import FAILED_IN
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_S = 3.0
 _POLL_S = 0.1
 _OUTPUT_VARIABLE = "DLIO_OUTPUT_FOLDER"
 _LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
+_FAILED = FAILED_IN.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Ended:
     """How a child ended.
 
     Attributes:
-        code: its exit code; negative for a signal.
+        code: its exit code, that of the rank that failed first if it has ranks; 128 + number for a signal.
         launch: the text by which a result can be told to be this launch's.
         interrupted_by: the signal that asked us to end it, if one did.
         unkept: why its output could not be kept, if it could not.
@@ -49,37 +50,36 @@ class Sink:
     path: Path
 
 
-def run(words: Sequence[str], stdout: Sink, stderr: Sink, *, secrets: Sequence[str] = ()) -> Ended:
+def run(words: Sequence[str], stdout: Sink, stderr: Sink, *, ranks: int = 1, secrets: Sequence[str] = ()) -> Ended:
     """Run ``words`` to its end; each line of its output goes to the terminal and to the sink's file.
 
     A SIGINT, SIGTERM or SIGHUP to this process ends the child and all that it started within seconds.
 
+    Args:
+        ranks: the most ranks that it starts.
+
     Raises:
         OSError: if the child cannot be started, or a file cannot be opened.
     """
+    mark = uuid.uuid4().hex
+    environ = {name: text for name, text in os.environ.items() if name != _OUTPUT_VARIABLE} | {_LAUNCH_VARIABLE: mark}
+    pipe = subprocess.PIPE
     with (
         _watched_signals() as asked,
         open(stdout.path, "wb", buffering=0) as out,
         open(stderr.path, "wb", buffering=0) as err,
+        launch.Launched(words, ranks, environ, mark=mark, stdout=pipe, stderr=pipe) as job,
     ):
-        mark = uuid.uuid4().hex
-        child = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(mark),
-            start_new_session=True,
-        )
-        pumps = [_Pump(child.stdout, stdout.terminal, out, secrets), _Pump(child.stderr, stderr.terminal, err, secrets)]
+        told = _Pump(job.process.stdout, stdout.terminal, out, secrets)
+        warned = _Pump(job.process.stderr, stderr.terminal, err, secrets)
         try:
-            code = _wait(child, asked)
+            _wait(job, asked)
         finally:
-            _clear(child, mark)
-            for pump in pumps:
+            job.end(_GRACE_S)
+            for pump in (told, warned):
                 pump.join(timeout=1.0)
-        unkept = next((pump.unkept for pump in pumps if pump.unkept), None)
-    return Ended(code, mark, asked[0] if asked else None, unkept)
+        warned.move(job.last_words(warned.failure).encode())
+        return Ended(job.code(), mark, asked[0] if asked else None, told.unkept or warned.unkept)
 
 
 @contextlib.contextmanager
@@ -97,49 +97,31 @@ def _watched_signals() -> Iterator[list[signal.Signals]]:
             signal.signal(number, handler)
 
 
-def _environment(mark: str) -> dict[str, str]:
-    """Return the child's environment: ours, with the launch's mark, and nothing that moves its results elsewhere."""
-    kept = {name: text for name, text in os.environ.items() if name != _OUTPUT_VARIABLE}
-    return {**kept, MARK: mark, _LAUNCH_VARIABLE: mark}
-
-
-def _wait(child: subprocess.Popen[bytes], asked: Sequence[signal.Signals]) -> int:
-    """Return the child's exit code; when asked to end, pass the wish on and wait no longer than the grace."""
-    while not asked:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return child.wait(_POLL_S)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGINT if asked[0] is signal.SIGINT else signal.SIGTERM)
+def _wait(job: launch.Launched, asked: Sequence[signal.Signals]) -> None:
+    """Return when the job has ended; when asked to end, pass the wish on and wait no longer than the grace."""
+    while job.wait(_POLL_S) is None and not asked:
+        pass
+    if not asked:
+        return
+    job.ask(signal.SIGINT if asked[0] is signal.SIGINT else signal.SIGTERM)
     deadline = time.monotonic() + _GRACE_S
-    while len(asked) == 1 and time.monotonic() < deadline and child.poll() is None:
-        time.sleep(_POLL_S)
-    if child.poll() is None:
-        child.kill()
-    return child.wait()
-
-
-def _clear(child: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill what is left of the job; launchers give ranks sessions of their own, so they are found by the mark."""
-    if child.poll() is None:
-        child.kill()
-        child.wait()
-    deadline = time.monotonic() + _GRACE_S
-    while (left := launch.marked(mark)) and time.monotonic() < deadline:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(_POLL_S)
+    while len(asked) == 1 and time.monotonic() < deadline and job.wait(_POLL_S) is None:
+        pass
+    if job.process.poll() is None:
+        job.process.kill()
 
 
 class _Pump(threading.Thread):
     """Moves a stream line by line to a terminal and a file until its end, also when these take no more.
 
     A pump that stopped would leave the child hanging on a full pipe, so what cannot be written is noted in ``unkept``.
+    ``failure`` is the first line in which a rank says how it ended.
     """
 
     def __init__(self, source: IO[bytes] | None, terminal: BinaryIO, kept: IO[bytes], secrets: Sequence[str]) -> None:
         super().__init__(name="pump", daemon=True)
         self.unkept: str | None = None
+        self.failure = ""
         self._source = source
         self._terminal = terminal
         self._kept = kept
@@ -152,13 +134,18 @@ class _Pump(threading.Thread):
             return
         with self._source as source:
             for line in source:
-                shown = line
-                for secret in self._hidden:
-                    shown = shown.replace(secret, b"***")
-                self._keep(shown)
-                with contextlib.suppress(OSError, ValueError):
-                    self._terminal.write(shown)
-                    self._terminal.flush()
+                self.move(line)
+
+    def move(self, text: bytes) -> None:
+        """Show and keep ``text``, without the secrets in it."""
+        if not self.failure and _FAILED in text:
+            self.failure = text.decode(errors="replace")
+        for secret in self._hidden:
+            text = text.replace(secret, b"***")
+        self._keep(text)
+        with contextlib.suppress(OSError, ValueError):
+            self._terminal.write(text)
+            self._terminal.flush()
 
     def _keep(self, line: bytes) -> None:
         try:

@@ -211,7 +211,7 @@ def _run(launched: Launch, leaf: Leaf, words: Sequence[str]) -> dict[str, Any] |
     secrets = [str(override.value) for override in launched.plan.overrides if override.secret]
     sampled = _timeseries(request)
     with sampled.sampling() if sampled else contextlib.nullcontext():
-        ended = _child(words, leaf, secrets)
+        ended = _child(words, leaf, ranks=request.processes, secrets=secrets)
     series = _keep_timeseries(sampled, leaf)
     _demand_success(ended, leaf)
     if request.command == "datagen":
@@ -219,12 +219,12 @@ def _run(launched: Launch, leaf: Leaf, words: Sequence[str]) -> dict[str, Any] |
     return series
 
 
-def _child(words: Sequence[str], leaf: Leaf, secrets: Sequence[str]) -> processes.Ended:
+def _child(words: Sequence[str], leaf: Leaf, *, ranks: int, secrets: Sequence[str]) -> processes.Ended:
     """Run the engine to its end, its output kept in ``leaf``."""
     stdout = processes.Sink(sys.stdout.buffer, leaf.log_path("stdout"))
     stderr = processes.Sink(sys.stderr.buffer, leaf.log_path("stderr"))
     try:
-        return processes.run(words, stdout, stderr, secrets=secrets)
+        return processes.run(words, stdout, stderr, ranks=ranks, secrets=secrets)
     except OSError as error:
         raise LaunchError(f"'{words[0]}' cannot be launched: {error}") from error
 
@@ -234,9 +234,8 @@ def _demand_success(ended: processes.Ended, leaf: Leaf) -> None:
     if ended.interrupted_by is not None:
         raise InterruptedRunError(f"interrupted by {ended.interrupted_by.name}; what was written is in {leaf.path}")
     if ended.code:
-        name = signal.Signals(-ended.code).name if ended.code < 0 else str(ended.code)
         raise EngineFailedError(
-            f"the engine failed with exit code {name}{_meaning(ended.code)}; its messages are in "
+            f"the engine failed with exit code {ended.code}{_meaning(ended.code)}; its messages are in "
             f"{leaf.log_path('stderr')}",
             ended.code,
         )
@@ -248,8 +247,9 @@ def _demand_success(ended: processes.Ended, leaf: Leaf) -> None:
 
 
 def _meaning(code: int) -> str:
-    """Return the engine's word for an exit code, in brackets, if it has one."""
-    known = {int(member): member.name.lower().replace("_", " ") for member in Exit}
+    """Return the engine's word for an exit code, or the signal that it stands for, in brackets, if there is one."""
+    known = {128 + int(member): member.name for member in signal.Signals}
+    known |= {int(member): member.name.lower().replace("_", " ") for member in Exit}
     return f" ({known[code]})" if code in known else ""
 
 

@@ -31,7 +31,9 @@ def test_both_streams_are_shown_and_kept_apart(tmp_path: Path) -> None:
     assert shown_err == err.read_bytes() == b"to stderr\n"
 
 
-@pytest.mark.parametrize(("code", "expected"), [("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", -9)])
+@pytest.mark.parametrize(
+    ("code", "expected"), [("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137)]
+)
 def test_the_exit_code_is_the_childs(tmp_path: Path, code: str, expected: int) -> None:
     assert ended(code, tmp_path / "out", tmp_path / "err")[0].code == expected
 
