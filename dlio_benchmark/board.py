@@ -154,6 +154,11 @@ class Board:
             pass
         return None
 
+    @staticmethod
+    def maker(path: str) -> int:
+        """Return the number of the process that made the board which `find` found at ``path``."""
+        return int(path.split("/")[2])
+
     def put(self, rank: int, row: Row) -> None:
         """Post the row of ``rank``."""
         self._memory[rank * ROW_BYTES : (rank + 1) * ROW_BYTES] = row.pack()

@@ -8,6 +8,8 @@ instead of each other's values.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
@@ -17,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from dlio_benchmark.board import BOARD, MARK, Board, spelled
 from dlio_benchmark.errors import CollectiveMismatchError, ConfigError, Issue, StalledError, listed
-from dlio_benchmark.guard import Guard, Pulse
+from dlio_benchmark.guard import Guard, Pulse, die_with_parent
 from dlio_benchmark.plan.epoch import World
 
 T = TypeVar("T")
@@ -266,7 +268,10 @@ def connect(
     """
     guard = guard or Guard()
     launch = launch_of(environ)
+    place = environ.get(BOARD, "")
+    board = Board.find(place, environ.get(MARK, ""))
     if launch is None or launch.size == 1:
+        _go_with_starter(place, board)
         return Solo(guard.pulse)
     guard.world = World(launch.rank or 0, launch.size or 1)
     try:
@@ -275,5 +280,13 @@ def connect(
         what = f"{launch.launcher} started this process, but mpi4py cannot be used: {error}"
         remedy = "install it with: pip install 'dlio_benchmark[mpi]'"
         raise ConfigError([Issue("MPI", f"{what}; {remedy}")], "MPI is not available") from error
-    board = Board.find(environ.get(BOARD, ""), environ.get(MARK, ""))
-    return join(launch, guard, deadline_s=deadline_s, stall_s=stall_s, board=board)
+    starter = None if board is None else Board.maker(place)
+    return join(launch, guard, deadline_s=deadline_s, stall_s=stall_s, board=board, starter=starter)
+
+
+def _go_with_starter(place: str, board: int | None) -> None:
+    """Let a process that a front end started end with it."""
+    if board is not None:
+        os.close(board)
+        if Board.maker(place) == os.getppid():
+            die_with_parent(signal.SIGTERM)

@@ -45,11 +45,18 @@ _OPEN_MPI = "Open MPI"
 
 
 def join(
-    launch: Launch, guard: Guard, *, deadline_s: float, stall_s: float, place: str = "", board: int | None = None
+    launch: Launch,
+    guard: Guard,
+    *,
+    deadline_s: float,
+    stall_s: float,
+    place: str = "",
+    board: int | None = None,
+    starter: int | None = None,
 ) -> Mpi:
     """Return the group of all ranks that the launcher started; it is lent to ``guard``.
 
-    See `Mpi` for ``place`` and ``board``.
+    See `Mpi` for ``place``, ``board`` and ``starter``.
 
     Raises:
         ConfigError: if the MPI library is not the launcher's, or sees another number of ranks.
@@ -67,7 +74,16 @@ def join(
             MPI.Finalize()
         raise _wrong(f"{launch.launcher} started {launch.size} ranks, but {library} sees {size}")
     die_with_parent(signal.SIGTERM)
-    return Mpi(MPI.COMM_WORLD, guard, deadline_s=deadline_s, stall_s=stall_s, owned=owned, place=place, board=board)
+    return Mpi(
+        MPI.COMM_WORLD,
+        guard,
+        deadline_s=deadline_s,
+        stall_s=stall_s,
+        owned=owned,
+        place=place,
+        board=board,
+        starter=starter,
+    )
 
 
 def _start(deadline_s: float) -> None:
@@ -95,6 +111,7 @@ class Mpi:
         owned: MPI was started for this group and is finalized with it.
         place: names what shares memory and process numbers with this rank; by default the host.
         board: the opened board of who launched the job, if that is known.
+        starter: the process of who launched the job, with which the group ends.
     """
 
     def __init__(
@@ -107,7 +124,9 @@ class Mpi:
         owned: bool = False,
         place: str = "",
         board: int | None = None,
+        starter: int | None = None,
     ) -> None:
+        self._starter = starter
         self.world = guard.world = World(world.Get_rank(), world.Get_size())
         self.pulse = guard.pulse
         self._guard = guard
@@ -151,7 +170,13 @@ class Mpi:
             if leader == self.world.rank:
                 relay = Relay(comm, leader, sorted(neighbours), [min(pids) for pids in places.values()])
         return Watch(
-            self._board, self._guard, neighbours=neighbours, deadline_s=deadline_s, stall_s=stall_s, relay=relay
+            self._board,
+            self._guard,
+            neighbours=neighbours,
+            deadline_s=deadline_s,
+            stall_s=stall_s,
+            relay=relay,
+            starter=self._starter,
         )
 
     def barrier(self, what: str = "barrier") -> None:

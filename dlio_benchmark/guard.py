@@ -34,8 +34,9 @@ _PATIENCE_S = 4.0
 _ORPHAN_S = 1.0
 # A launcher drops what it has not read yet when a process aborts; it gets this long to pass on the cause.
 _HEARD_S = 0.3
-# For a record on a file system that hangs, for the others to follow, and for the abort, all together.
-_END_S = 8.0
+# For a record on a file system that hangs and for the others to follow; then for the abort, which may hang, too.
+_END_S = 6.0
+_ABORT_S = 3.0
 _AT_ONCE_S = 0.7
 _PR_SET_PDEATHSIG = 1
 _CLOCK_MONOTONIC = 1
@@ -265,6 +266,8 @@ class Guard:
                     sys.stdout.flush()
                 if first:
                     time.sleep(_HEARD_S)
+                cancel()
+                cancel = end_after(_ABORT_S, failure.code)
                 group.abort(failure.code)
             self.ending = group is not None
             cancel()

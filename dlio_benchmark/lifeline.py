@@ -11,13 +11,14 @@ import contextlib
 import fcntl
 import os
 import resource
+import select
 import subprocess
 import sys
 from collections.abc import Mapping
 
 _START = "import sys; sys.path.insert(0, {root!r}); from dlio_benchmark.witness import main; main()"
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LEAVE_S = 2.0
+_LEAVE_S = 5.0
 # A dying process closes its files from the last to the first: this one before the connection to the launcher.
 _LATE_FD = 200
 
@@ -37,6 +38,36 @@ class Lifeline:
         os.close(self._held)
 
 
+class Lines:
+    """The lifelines of the ranks of a host, and `poll`, in which the kernel lists them in the order of their ends.
+
+    They can be handed to another process, for which `fds` lists what it has to inherit.
+
+    Args:
+        ranks: process number and lifeline of each rank of this host; one that is gone is left out.
+    """
+
+    def __init__(self, ranks: Mapping[int, tuple[int, int]]) -> None:
+        self.poll = select.epoll()
+        self.ranks: dict[int, int] = {}
+        for rank, (pid, fd) in ranks.items():
+            with contextlib.suppress(OSError):
+                line = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                self.ranks[line] = rank
+                self.poll.register(line, select.EPOLLIN)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """The files that these lines are."""
+        return (self.poll.fileno(), *self.ranks)
+
+    def close(self) -> None:
+        """Let go of the lines in this process."""
+        self.poll.close()
+        for line in self.ranks:
+            os.close(line)
+
+
 class Witness:
     """The witness of the ranks of this host; it ends when it is dismissed, or soon after this process.
 
@@ -46,22 +77,34 @@ class Witness:
 
     def __init__(self, size: int, board: int, ranks: Mapping[int, tuple[int, int]]) -> None:
         heard, self._tell = os.pipe()
-        numbers = [size, heard, board, *(number for rank, ends in ranks.items() for number in (rank, *ends))]
         self._process: subprocess.Popen[bytes] | None = None
-        with contextlib.suppress(OSError):  # a group without a witness is a group all the same
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START.format(root=_ROOT), *map(str, numbers)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(heard, board),
-                start_new_session=True,
-            )
+        with contextlib.closing(Lines(ranks)) as lines:
+            lines.poll.register(heard, select.EPOLLIN)
+            numbers = [
+                size,
+                heard,
+                board,
+                lines.poll.fileno(),
+                *(number for one in lines.ranks.items() for number in one),
+            ]
+            with contextlib.suppress(OSError):  # a group without a witness is a group all the same
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _START.format(root=_ROOT), *map(str, numbers)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(heard, board, *lines.fds),
+                    start_new_session=True,
+                )
         os.close(heard)
 
     def dismiss(self) -> None:
         """Say that all is well, and see it leave."""
         with contextlib.suppress(OSError):
             os.write(self._tell, b".")
+        self.wait()
+
+    def wait(self) -> None:
+        """See it leave, as it does when the ranks have ended; it gets a moment for that."""
         os.close(self._tell)
         if self._process is None:
             return

@@ -18,12 +18,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dlio_benchmark.board import FROZEN_NS, Board, Row, State, Stuck, judged, missing_of, segments, stalled, table
-from dlio_benchmark.errors import DlioError, Exit, PeerFailedError, RankLostError, StalledError, listed
+from dlio_benchmark.errors import (
+    DlioError,
+    Exit,
+    InterruptedRunError,
+    PeerFailedError,
+    RankLostError,
+    StalledError,
+    listed,
+)
 from dlio_benchmark.guard import Guard
 
 TICK_S = 0.1
 _PACE_NS = 600_000
 _PF_EXITING = 4
+_STARTER = -1
 
 
 class Watch:
@@ -32,6 +41,7 @@ class Watch:
     Args:
         neighbours: ranks of this host, whose processes can be seen and signalled.
         relay: is called at each tick to swap rows with other hosts, or None.
+        starter: a process of this host without which the group is of no use to anybody, or None.
     """
 
     def __init__(
@@ -43,7 +53,9 @@ class Watch:
         deadline_s: float,
         stall_s: float,
         relay: Callable[[Board], None] | None = None,
+        starter: int | None = None,
     ) -> None:
+        self._starter = starter
         self._board = board
         self._guard = guard
         self._neighbours = {rank: pid for rank, pid in neighbours.items() if rank != guard.world.rank}
@@ -109,7 +121,8 @@ class Watch:
     def _live(self) -> None:
         poll = select.poll()
         poll.register(self._stop, select.POLLHUP | select.POLLIN)
-        for rank, pid in self._neighbours.items():
+        followed = {_STARTER: self._starter} if self._starter is not None else {}
+        for rank, pid in {**self._neighbours, **followed}.items():
             with contextlib.suppress(OSError):
                 fd = os.pidfd_open(pid)
                 self._pids[fd] = rank
@@ -120,8 +133,11 @@ class Watch:
                 break
             for fd in ready:
                 poll.unregister(fd)
-            if ready:
-                self._lost(sorted(self._pids[fd] for fd in ready))
+            gone = sorted(self._pids[fd] for fd in ready)
+            if gone and gone[0] == _STARTER:
+                self._guard.fail(InterruptedRunError(f"the process that started the job (pid {self._starter}) is gone"))
+            elif gone:
+                self._lost(gone)
             self._tick(time.monotonic_ns())
         for fd in self._pids:
             os.close(fd)

@@ -25,25 +25,16 @@ class Deaths:
 
     Args:
         heard: where whoever started this says that all is well.
-        ranks: process number and lifeline of each rank of this host.
+        poll: the kernel's list of the lines and of ``heard``; it keeps the order in which they changed.
+        lines: the lifelines, and whose they are.
     """
 
-    def __init__(self, heard: int, ranks: Mapping[int, tuple[int, int]]) -> None:
+    def __init__(self, heard: int, poll: select.epoll, lines: Mapping[int, int]) -> None:
         self.order: list[int] = []
         self.closed = False
         self._heard = heard
-        self._open: dict[int, int] = {}
-        # Files become ready in the order in which they changed, however late it is asked for.
-        self._poll = select.epoll()
-        self._poll.register(heard, select.EPOLLIN)
-        for rank, (pid, fd) in ranks.items():
-            try:
-                line = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except OSError:
-                self.order.append(rank)
-                continue
-            self._open[line] = rank
-            self._poll.register(line, select.EPOLLIN)
+        self._poll = poll
+        self._open = dict(lines)
 
     @property
     def left(self) -> int:
@@ -58,7 +49,6 @@ class Deaths:
                 self.closed = bool(os.read(fd, 1))
             else:
                 self.order.append(self._open.pop(fd))
-                os.close(fd)
 
 
 def lost(deaths: Deaths, board: Board) -> tuple[int, Row] | None:
@@ -108,11 +98,11 @@ def tell(rank: int, size: int, row: Row, *, log: str, folder: str) -> None:
 
 
 def run(numbers: Sequence[int]) -> None:
-    """Watch: ``numbers`` are the size of the group, what to hear by, the board, and rank, process, lifeline of each."""
-    size, heard, fd, *rest = numbers
-    ranks = {rank: (pid, line) for rank, pid, line in zip(*[iter(rest)] * 3, strict=True)}
+    """Watch: ``numbers`` are the size of the group, what to hear by, the board, the list, lines and their ranks."""
+    size, heard, fd, listed, *rest = numbers
+    lines = dict(zip(*[iter(rest)] * 2, strict=True))
     board = Board(size, fd)
-    found = lost(Deaths(heard, ranks), board)
+    found = lost(Deaths(heard, select.epoll.fromfd(listed), lines), board)
     if found is not None:
         log, _, folder = board.noted().partition("\0")
         tell(found[0], size, found[1], log=log, folder=folder)

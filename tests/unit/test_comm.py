@@ -195,3 +195,31 @@ def run_python() -> Callable[[str], str]:
         return done.stdout.strip()
 
     return run
+
+
+def test_a_process_alone_ends_with_the_front_end_that_started_it(run_python: Callable[[str], str]) -> None:
+    """The front end dies by a signal, and its child, which it started through a pipe that we read, follows it."""
+    engine = "import os; from dlio_benchmark.comm import connect; connect(os.environ); print('ready', flush=True); "
+    engine += "__import__('signal').pause()"
+    front_end = f"""
+import os, subprocess, sys
+from dlio_benchmark.launch import Launched
+job = Launched([sys.executable, "-c", {engine!r}], 1, os.environ, mark="x", stdout=subprocess.PIPE, stderr=None)
+print(job.process.stdout.readline().decode().strip(), flush=True)
+print(job.process.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    code = f"""
+import os, select, subprocess, sys
+front_end = subprocess.Popen([sys.executable, "-c", {front_end!r}], stdout=subprocess.PIPE, text=True)
+assert front_end.stdout.readline() == "ready\\n"
+pid = int(front_end.stdout.readline())
+front_end.wait()
+front_end.stdout.close()
+try:
+    gone = select.select([os.pidfd_open(pid)], [], [], 30)[0]
+except ProcessLookupError:
+    gone = True
+print(bool(gone))
+"""
+    assert run_python(code) == "True"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 
 from dlio_benchmark.errors import ConfigError, Exit
 from dlio_benchmark.launch import Finished, Launcher, find_launcher, run
+from verification.probes.processes import MARK, marked
 
 ROOT = Path(__file__).parents[2]
 JOB = ROOT / "tests" / "mpi" / "fault_job.py"
@@ -151,6 +154,32 @@ def test_a_rank_that_fails_before_the_group_is_joined_does_not_leave_the_others_
     done = job(sys.executable, "early", "train")
     assert_ended(done)
     assert "StorageError: planted before the group came together" in done.stderr
+
+
+FRONT_END = """
+import sys
+from dlio_benchmark.launch import find_launcher, run
+run(2, sys.argv[1:], timeout_s=60, launcher=find_launcher(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("python", interpreters(), ids=lambda value: Path(value).name)
+def test_a_job_ends_with_the_program_that_launched_it(python: str, tmp_path: Path) -> None:
+    begun, mark = tmp_path / "begun", uuid.uuid4().hex
+    job = [python, str(JOB), "hang", "train", "--deadline", "50", "--segments", str(begun)]
+    front_end = subprocess.Popen(
+        [sys.executable, "-c", FRONT_END, *job],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT), MARK: mark},
+    )
+    while not begun.exists():
+        assert front_end.poll() is None
+    front_end.kill()
+    front_end.wait()
+    until = time.monotonic() + TIMEOUT_S
+    while marked(mark) and time.monotonic() < until:
+        pass
+    assert marked(mark) == []
 
 
 FOREIGN = {

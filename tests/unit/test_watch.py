@@ -171,3 +171,16 @@ def test_a_stage_is_posted_at_once(board: Board) -> None:
         guard.pulse.stage = "epoch 1"
         assert board.rows()[0].stage == "epoch 1"
         assert board.rows()[0].pid == os.getpid()
+
+
+def test_the_group_ends_with_the_process_that_started_it(
+    board: Board, neighbour: subprocess.Popen[bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
+    guard = Listening()
+    watch = Watch(board, guard, neighbours={}, deadline_s=0, stall_s=0, starter=neighbour.pid)
+    watch.start()
+    neighbour.kill()
+    assert guard.ended.wait(LIMIT_S)
+    watch.stop()
+    assert guard.code == Exit.INTERRUPTED
+    assert f"the process that started the job (pid {neighbour.pid}) is gone" in capfd.readouterr().err
