@@ -20,19 +20,19 @@ from dlio_benchmark.schema import arrow_type, compare
 _EXTENSION_KEY = b"ARROW:extension:name"
 _HALF_BYTES = 2
 
-_STORED: dict[pa.DataType, tuple[str, str | None]] = {
-    pa.bool_(): ("BOOLEAN", None),
-    pa.int8(): ("INT32", "<i4"),
-    pa.int16(): ("INT32", "<i4"),
-    pa.int32(): ("INT32", "<i4"),
-    pa.int64(): ("INT64", "<i8"),
-    pa.uint8(): ("INT32", "<i4"),
-    pa.uint16(): ("INT32", "<i4"),
-    pa.uint32(): ("INT32", "<u4"),
-    pa.uint64(): ("INT64", "<u8"),
-    pa.float16(): ("FIXED_LEN_BYTE_ARRAY", "<f2"),
-    pa.float32(): ("FLOAT", "<f4"),
-    pa.float64(): ("DOUBLE", "<f8"),
+_STORED: dict[pa.DataType, tuple[str, str | None, str]] = {
+    pa.bool_(): ("BOOLEAN", None, "?"),
+    pa.int8(): ("INT32", "<i4", "i1"),
+    pa.int16(): ("INT32", "<i4", "i2"),
+    pa.int32(): ("INT32", "<i4", "i4"),
+    pa.int64(): ("INT64", "<i8", "i8"),
+    pa.uint8(): ("INT32", "<i4", "u1"),
+    pa.uint16(): ("INT32", "<i4", "u2"),
+    pa.uint32(): ("INT32", "<u4", "u4"),
+    pa.uint64(): ("INT64", "<u8", "u8"),
+    pa.float16(): ("FIXED_LEN_BYTE_ARRAY", "<f2", "f2"),
+    pa.float32(): ("FLOAT", "<f4", "f4"),
+    pa.float64(): ("DOUBLE", "<f8", "f8"),
 }
 
 
@@ -109,10 +109,10 @@ def _has_extension(field: pa.Field) -> bool:
     return any(_has_extension(kind.field(place)) for place in range(kind.num_fields))
 
 
-def _layout(kind: pa.DataType, length: int) -> tuple[str, str | None, Any]:
+def _layout(kind: pa.DataType, length: int) -> tuple[str, str | None, str]:
     """Return the physical type that values of Arrow type ``kind`` must have, and their types there and here."""
     if kind in _STORED:
-        return (*_STORED[kind], kind.to_pandas_dtype())
+        return _STORED[kind]
     if length > 0:
         return "FIXED_LEN_BYTE_ARRAY", f"V{length}", f"V{length}"
     return "BYTE_ARRAY", "V0", "V0"
@@ -140,8 +140,7 @@ def _row_bytes(kind: pa.DataType) -> int | None:
         width = _row_bytes(kind.value_type)
         return None if width is None else width * int(kind.list_size)
     if kind in _STORED:
-        element: int = np.dtype(kind.to_pandas_dtype()).itemsize
-        return element
+        return np.dtype(_STORED[kind][2]).itemsize
     return None
 
 

@@ -77,7 +77,7 @@ def numbers(kind: pa.DataType, count: int, seed: int) -> pa.Array:
     octets = np.random.default_rng(seed).integers(0, 256, count * 8, np.uint8)
     if pa.types.is_boolean(kind):
         return pa.array(octets[:count] > 127)
-    return pa.array(octets.view(kind.to_pandas_dtype())[:count])
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(octets)])
 
 
 @st.composite
