@@ -85,7 +85,7 @@ def test_read_and_decode_by_pyarrow(benchmark: Any, root: str) -> None:
 @pytest.mark.parametrize("batch", [100, 10_000])
 def test_batches_of_blocks(benchmark: Any, batch: int) -> None:
     block = Block(ROWS, COLUMNS)
-    benchmark(lambda: sum(1 for _ in batches_of(itertools.repeat((block, 0, ROWS), 4), batch)))
+    benchmark(lambda: sum(1 for _ in batches_of(itertools.repeat((block, 0, ROWS), 4), batch, Pieces())))
 
 
 def test_columns_of_a_batch(benchmark: Any) -> None:

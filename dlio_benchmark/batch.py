@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from dlio_benchmark.memory import Pieces
 Values = Any  # NDArray of shape (rows,) or (rows, size), or a pyarrow Array of length rows
 
 
+_ALIGN_BYTES = 64
 _NUMBERS = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 
 
@@ -34,25 +36,42 @@ def as_arrow(values: Values) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
-def taken(values: Values, rows: NDArray[np.int64], memory: Pieces) -> Values:
-    """Return the given rows of ``values``, in the given order, as a copy; rows are not negative and exist."""
+def taken(values: Values, rows: NDArray[np.int64], room: memoryview) -> Values:
+    """Return the given rows of ``values``, in the given order, as a copy; rows are not negative and exist.
+
+    Numbers are copied into ``room``, which has space for them.
+    """
     if not isinstance(values, np.ndarray):
         return values.take(pa.array(rows))
-    if not values.flags.c_contiguous or not values.size:
+    if not values.size:
         return values[rows]
-    width = values.itemsize * math.prod(values.shape[1:])
+    width = _row_bytes(values)
     # Rows move as opaque bytes; those of the size of a number as one, for which NumPy has a faster loop.
-    opaque = values.view(_NUMBERS.get(width, f"V{width}")).reshape(len(values))
+    opaque = np.ascontiguousarray(values).view(_NUMBERS.get(width, f"V{width}")).reshape(len(values))
     # "wrap" looks at each row as "clip" does, and is the faster of the two for rows that exist.
-    found = np.take(opaque, rows, mode="wrap", out=memory.empty(len(rows), opaque.dtype))
+    found = np.take(opaque, rows, mode="wrap", out=np.frombuffer(room, opaque.dtype, len(rows)))
     return found.view(values.dtype).reshape(len(rows), *values.shape[1:])
 
 
-def copied(values: Values) -> Values:
-    """Return a copy that shares no memory with ``values``."""
-    if isinstance(values, np.ndarray):
+def _aligned(size: int) -> int:
+    """Return ``size`` rounded up, so that what follows is aligned for any number."""
+    return -(-size // _ALIGN_BYTES) * _ALIGN_BYTES
+
+
+def _row_bytes(values: Values) -> int:
+    """Return the bytes that a row takes in an array, none where it is Arrow's."""
+    return values.itemsize * math.prod(values.shape[1:]) if isinstance(values, np.ndarray) else 0
+
+
+def copied(values: Values, room: memoryview) -> Values:
+    """Return a copy that shares no memory with ``values``; numbers are copied into ``room``, which they fit into."""
+    if not isinstance(values, np.ndarray):
+        return pa.concat_arrays([values]) if len(values) == 0 else values.take(pa.array(np.arange(len(values))))
+    if not values.size:
         return values.copy()
-    return pa.concat_arrays([values]) if len(values) == 0 else values.take(pa.array(np.arange(len(values))))
+    out = np.frombuffer(room, values.dtype, values.size).reshape(values.shape)
+    out[...] = values
+    return out
 
 
 def joined(parts: list[Values]) -> Values:
@@ -80,12 +99,25 @@ class Block:
     columns: Mapping[str, Values] = field(default_factory=dict)
 
     def take(self, rows: NDArray[np.int64], memory: Pieces) -> Block:
-        """Return a block of the given rows in the given order, in pieces of ``memory``."""
-        return Block(len(rows), {name: taken(values, rows, memory) for name, values in self.columns.items()})
+        """Return a block of the given rows in the given order, in a piece of ``memory``."""
+        rooms = self._rooms(len(rows), memory)
+        return Block(len(rows), {name: taken(values, rows, rooms[name]) for name, values in self.columns.items()})
 
-    def copied(self, start: int, stop: int) -> Block:
-        """Return a block of the rows ``[start, stop)`` that does not keep this one alive."""
-        return Block(stop - start, {name: copied(values[start:stop]) for name, values in self.columns.items()})
+    def copied(self, start: int, stop: int, memory: Pieces) -> Block:
+        """Return a block of the rows ``[start, stop)`` that does not keep this one alive, in a piece of ``memory``."""
+        rooms = self._rooms(stop - start, memory)
+        return Block(
+            stop - start, {name: copied(values[start:stop], rooms[name]) for name, values in self.columns.items()}
+        )
+
+    def _rooms(self, rows: int, memory: Pieces) -> dict[str, memoryview]:
+        """Return room for ``rows`` rows of each column, all in one piece."""
+        sizes = [_row_bytes(values) * rows for values in self.columns.values()]
+        starts = list(accumulate(map(_aligned, sizes), initial=0))
+        room = memory.reserve(starts[-1])
+        return {
+            name: room[start : start + size] for name, start, size in zip(self.columns, starts, sizes, strict=False)
+        }
 
     @property
     def nbytes(self) -> int:
@@ -119,11 +151,11 @@ class Batch:
 Run = tuple[Block, int, int]
 
 
-def batches_of(runs: Iterator[Run], batch: int) -> Iterator[Batch]:
+def batches_of(runs: Iterator[Run], batch: int, memory: Pieces) -> Iterator[Batch]:
     """Cut a stream of runs ``(block, start, stop)`` into batches of exactly ``batch`` rows.
 
-    The rest of a run that a batch does not fill is copied where that is less than half of its block, so that the block
-    is free before the next one comes: what a batch holds is never more than twice its rows.
+    The rest of a run that a batch does not fill is copied into ``memory`` where that is less than half of its block, so
+    that the block is free before the next one comes: what a batch holds is never more than twice its rows.
     Rows at the end that fill no batch are left out.
     """
     parts: list[Run] = []
@@ -136,6 +168,8 @@ def batches_of(runs: Iterator[Run], batch: int) -> Iterator[Batch]:
             parts, wanted, start = [], batch, end
         if start < stop:
             rest = stop - start
-            parts.append((block, start, stop) if 2 * rest >= block.rows else (block.copied(start, stop), 0, rest))
+            parts.append(
+                (block, start, stop) if 2 * rest >= block.rows else (block.copied(start, stop, memory), 0, rest)
+            )
             wanted -= rest
         del block

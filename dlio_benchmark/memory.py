@@ -4,8 +4,8 @@ Getting large pieces from the system, and giving them back, costs about as much 
 allocators that keep what one thread has released for that thread alone grow with the number of threads.  Here a piece
 belongs to nobody: when the last view of it is gone, whichever thread asks next gets it, the warmest one first.
 
-Invariant: before a new piece is made, pieces that wait are given back to the system, as many bytes as are asked for, so
-all pieces together are never much more than were in use at the same time.
+Invariant: pieces in use and those that wait have together at most one and a half times the bytes that were ever in use
+at the same time.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_PAGE_BYTES = mmap.PAGESIZE
-_SLACK = 8  # a piece may be larger than what is asked for by one part in so many
 
+def _piece_bytes(size: int) -> int:
+    """Return the bytes of the pieces that serve ``size``: of few sizes, at most half as large again.
 
-def _new(size: int) -> mmap.mmap:
-    piece = mmap.mmap(-1, -(-size // _PAGE_BYTES) * _PAGE_BYTES)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        piece.madvise(mmap.MADV_HUGEPAGE)
-    return piece
+    What nobody writes to takes no memory.
+    """
+    step = max(mmap.PAGESIZE, 1 << max(0, size.bit_length() - 2))
+    return -(-size // step) * step
 
 
 class Pieces:
@@ -34,6 +33,7 @@ class Pieces:
 
     def __init__(self) -> None:
         self._idle: list[mmap.mmap] = []
+        self._idle_bytes = self._used_bytes = self._most_bytes = 0
         self._lock = threading.RLock()  # a collection inside of the lock may bring pieces back
         self._lent: dict[int, weakref.ref[NDArray[np.uint8]]] = {}
 
@@ -43,14 +43,15 @@ class Pieces:
     @property
     def idle_bytes(self) -> int:
         """Bytes of the pieces that wait to be used again."""
-        with self._lock:
-            return sum(map(len, self._idle))
+        return self._idle_bytes
 
     def reserve(self, size: int) -> memoryview:
         """Return ``size`` bytes of any content, at the start of a page; they live as long as views of them do."""
         if size == 0:
             return memoryview(bytearray())
-        piece = self._taken(size) or _new(size)
+        many = _piece_bytes(size)
+        piece = self._taken(many) or mmap.mmap(-1, many)
+        self._lend(len(piece))
         array = np.frombuffer(piece, np.uint8, size)
         self._await(array, piece)
         return memoryview(array)  # type: ignore[arg-type]  # the protocol of buffers is not in the stubs
@@ -61,16 +62,23 @@ class Pieces:
             return np.empty(count, dtype)
         return np.frombuffer(self.reserve(count * dtype.itemsize), dtype, count)
 
-    def _taken(self, size: int) -> mmap.mmap | None:
-        """Return the piece that fits and was used last; without one, give back others of ``size`` bytes in all."""
+    def _taken(self, many: int) -> mmap.mmap | None:
+        """Return the piece of that size that was used last, if there is one."""
         with self._lock:
             for place in range(len(self._idle) - 1, -1, -1):
-                if size <= len(self._idle[place]) <= size + size // _SLACK + _PAGE_BYTES:
-                    return self._idle.pop(place)
-            freed = 0
-            while self._idle and freed < size:
-                freed += len(self._idle.pop(0))
+                if len(self._idle[place]) == many:
+                    piece = self._idle.pop(place)
+                    self._idle_bytes -= len(piece)
+                    return piece
         return None
+
+    def _lend(self, many: int) -> None:
+        """Count ``many`` bytes as in use, and give back what must not wait any more, the coldest first."""
+        with self._lock:
+            self._used_bytes += many
+            self._most_bytes = max(self._most_bytes, self._used_bytes)
+            while self._idle and self._used_bytes + self._idle_bytes > self._most_bytes * 3 // 2:
+                self._idle_bytes -= len(self._idle.pop(0))
 
     def _await(self, array: NDArray[np.uint8], piece: mmap.mmap) -> None:
         """Take ``piece`` back when ``array``, which stands for it, is gone."""
@@ -80,5 +88,7 @@ class Pieces:
             self._lent.pop(key, None)
             with self._lock:
                 self._idle.append(piece)
+                self._idle_bytes += len(piece)
+            self._lend(-len(piece))
 
         self._lent[key] = weakref.ref(array, back)

@@ -20,7 +20,7 @@ class DirectLoader:
 
     def batches(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Batch]:
         """Yield the batches of a plan."""
-        return batches_of(self._runs(plan, paths, tally), plan.batch)
+        return batches_of(self._runs(plan, paths, tally), plan.batch, self.source.memory)
 
     def _runs(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Run]:
         for visit in plan.visits():

@@ -57,7 +57,7 @@ class ThreadsLoader:
 
     def batches(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Batch]:
         """Yield the batches of a plan; reading starts when the first one is asked for."""
-        return batches_of(self._runs(plan, paths, tally), plan.batch)
+        return batches_of(self._runs(plan, paths, tally), plan.batch, self._source.memory)
 
     def _runs(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Run]:
         feeder = _Feeder(self._source, self._pool, self._threads, self._budget)

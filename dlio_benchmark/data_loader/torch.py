@@ -81,6 +81,7 @@ class TorchLoader:
     ) -> None:
         self._row_bytes = row_bytes
         self._turn = 0
+        self._memory = sources[0].memory
         self._hand = _Hand()
         self._watch = _Watch()
         parallel: dict[str, Any] = {}
@@ -103,7 +104,7 @@ class TorchLoader:
 
     def batches(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Batch]:
         """Yield the batches of a plan; the first call starts the workers."""
-        return batches_of(self._runs(plan, paths, tally), plan.batch)
+        return batches_of(self._runs(plan, paths, tally), plan.batch, self._memory)
 
     def _runs(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Run]:
         self._turn += 1

@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from dlio_benchmark.batch import Values, as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
+from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet.decode import Array, Chunk, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_arrow import octets_of, values_of
 from dlio_benchmark.parquet.decode_footer import most_decoded
 from dlio_benchmark.parquet.decode_form import View
 from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, PageError, PageHeader
-from dlio_benchmark.parquet.decode_memory import empty
 from dlio_benchmark.parquet.decode_outline import Layout, Outline, Portion
 from dlio_benchmark.parquet.decode_plan import Wanted
 
@@ -37,10 +37,10 @@ class BlockDecoder:
     Errors name row group, column and, where it is known, the byte in the file.
     """
 
-    def __init__(self, outline: Outline, layout: Layout, *, verify: bool) -> None:
+    def __init__(self, outline: Outline, layout: Layout, memory: Pieces, *, verify: bool) -> None:
         self.viewed = self.by_arrow = 0
         self._footer, self._plan, self._arrow = outline.footer, outline.plan, outline.arrow
-        self._groups, self._chunks, self._verify = layout.groups, layout.chunks, verify
+        self._groups, self._chunks, self._memory, self._verify = layout.groups, layout.chunks, memory, verify
         self._parts: list[dict[str, Values]] = [{} for _ in layout.groups]
         self._left: list[dict[int, memoryview]] = [{} for _ in layout.groups]
 
@@ -52,7 +52,7 @@ class BlockDecoder:
             return
         views: list[View] = []
         at = 0
-        for number, place in portion.members:
+        for number, place in portion.slot.members:
             chunk, column = self._chunks[number][place], owners[place]
             end = at + chunk.stored_bytes
             try:
@@ -65,16 +65,18 @@ class BlockDecoder:
             except PageError as error:
                 raise self._damage(number, chunk, error) from error.__cause__
             at = end
-        if len(views) == len(portion.members) and not any(owners[place].octets for _, place in portion.members):
+        if len(views) == len(portion.slot.members) and not any(
+            owners[place].octets for _, place in portion.slot.members
+        ):
             portion.slot.learn(memory, views)
 
     def _take_all(self, portion: Portion, values: Sequence[Array]) -> None:
         self.viewed += len(values)
-        first, last = portion.members[0][0], portion.members[-1][0]
+        first, last = portion.slot.members[0][0], portion.slot.members[-1][0]
         if first == last:
-            self._parts[first].update(zip(portion.names, values, strict=True))
+            self._parts[first].update(zip(portion.slot.names, values, strict=True))
             return
-        for (number, _), name, one in zip(portion.members, portion.names, values, strict=True):
+        for (number, _), name, one in zip(portion.slot.members, portion.slot.names, values, strict=True):
             self._parts[number][name] = one
 
     def _take_pages(self, number: int, place: int, body: memoryview) -> None:
@@ -97,7 +99,7 @@ class BlockDecoder:
     def check(self, portion: Portion, memory: memoryview) -> None:
         """Check the pages and the checksums of the chunks of ``portion``, and decode nothing."""
         at = 0
-        for number, place in portion.members:
+        for number, place in portion.slot.members:
             chunk = self._chunks[number][place]
             try:
                 pages(memory[at : at + chunk.stored_bytes], chunk, self._verify)
@@ -113,7 +115,7 @@ class BlockDecoder:
         names = self._plan.names
         if len(self._parts) == 1:
             return {name: self._parts[0][name] for name in names}
-        return {name: _joined([parts[name] for parts in self._parts]) for name in names}
+        return {name: _joined([parts[name] for parts in self._parts], self._memory) for name in names}
 
     def _damage(self, number: int, chunk: Chunk, error: PageError) -> ParquetFileError:
         where = f"row group {self._groups[number]}, column {self._footer.name(chunk.leaf)!r}"
@@ -170,11 +172,11 @@ class BlockDecoder:
                 self._keep(number, column, table.column(column.name))
 
 
-def _joined(parts: Sequence[Values]) -> Values:
+def _joined(parts: Sequence[Values], memory: Pieces) -> Values:
     """Return the values of several row groups one after the other."""
     if all(isinstance(part, np.ndarray) for part in parts):
         count, shape = sum(map(len, parts)), parts[0].shape[1:]
-        whole = empty(count * math.prod(shape), parts[0].dtype).reshape(count, *shape)
+        whole = memory.empty(count * math.prod(shape), parts[0].dtype).reshape(count, *shape)
         return np.concatenate(parts, out=whole)
     arrays = [as_arrow(part) for part in parts]
     kind = next(part.type for part in parts if not isinstance(part, np.ndarray))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -40,7 +42,7 @@ def footer_bytes(tail: memoryview, file_bytes: int) -> int:
 class Footer:
     """A parsed footer whose row groups have been checked for rows; chunks are checked when they are asked for."""
 
-    __slots__ = ("_end", "_file_bytes", "group_rows", "is_own", "metadata", "schema")
+    __slots__ = ("_end", "_file_bytes", "_same", "group_rows", "is_own", "metadata", "schema")
 
     def __init__(self, footer: bytes, file_bytes: int) -> None:
         """Parse ``footer``, the last bytes of the file; ParquetFileError if it is damaged."""
@@ -62,6 +64,7 @@ class Footer:
             msg = f"the footer says {rows} rows, but its row groups have {sum(self.group_rows)}"
             raise ParquetFileError(msg)
         check_codecs(footer[:-TAIL_BYTES], len(groups) * self.metadata.num_columns)
+        self._same: dict[Any, Any] = {}  # numbers and names that many chunks share, each held once
         self._end, self._file_bytes = file_bytes - len(footer), file_bytes
         self.is_own: bool = self.metadata.created_by.startswith(_OWN_FILES)
 
@@ -73,6 +76,7 @@ class Footer:
         """
         column_of, rows, end = self.metadata.row_group(group).column, self.group_rows[group], self._end
         found = []
+        one = self._same.setdefault
         for leaf in leaves:
             column = column_of(leaf)
             start, first, stored = column.data_page_offset, column.dictionary_page_offset, column.total_compressed_size
@@ -84,7 +88,9 @@ class Footer:
                 what = f"{stored} bytes at {start}, {values} values; the data end at {end}"
                 msg = f"{where}: the footer places it at impossible bytes: {what}"
                 raise ParquetFileError(msg)
-            found.append(Chunk(leaf, start, stored, rows, values, column.compression, decoded))
+            codec = column.compression
+            same = one(values, values), one(codec, codec), one(decoded, decoded)
+            found.append(Chunk(leaf, start, one(stored, stored), rows, *same))
         return found
 
     def stored(self, leaves: tuple[int, ...]) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ no header read: its values stand where they stood.  A portion that differs in a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +39,20 @@ class Form:
     def __init__(self, memory: memoryview, views: Sequence[View]) -> None:
         octets = np.frombuffer(memory, np.uint8)
         begin = octets.__array_interface__["data"][0]
-        mask = np.full(len(octets), _EVERY)
-        heads = []
-        self._places: list[tuple[np.dtype[np.generic], int, int]] = []
+        around: list[NDArray[np.int64]] = []
+        masks: list[NDArray[np.uint8]] = []
+        self._places: list[tuple[np.dtype[Any], int, int]] = []
         for start, stop, values in views:
             first = values.__array_interface__["data"][0] - begin
             self._places.append((values.dtype, len(values), first))
-            heads += [np.arange(start, first), np.arange(first + values.nbytes, stop)]
+            mask = np.full(first - start, _EVERY)
             for checksum in _checksums(memory, start, first):
-                mask[checksum] = _MORE
-        self._at: NDArray[np.int64] = np.concatenate(heads)
-        self._mask = mask[self._at]
+                mask[checksum.start - start : checksum.stop - start] = _MORE
+            after = np.arange(first + values.nbytes, stop)
+            around += [np.arange(start, first), after]
+            masks += [mask, np.full(len(after), _EVERY)]
+        self._at = np.concatenate(around)
+        self._mask = np.concatenate(masks)
         self._expected = octets[self._at] & self._mask
 
     def fits(self, memory: memoryview) -> bool:
@@ -65,11 +68,16 @@ class Form:
 
 
 class Slot:
-    """The form of portions of one make: None until a second one was seen, for of many makes there is but one."""
+    """What portions of one make have in common.
 
-    __slots__ = ("form", "seen")
+    ``members`` are their chunks as (number of the row group, place there), and ``names`` their columns.  There is
+    no ``form`` until a second portion was seen, for of many makes there is but one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("form", "members", "names", "seen")
+
+    def __init__(self, members: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
+        self.members, self.names = members, names
         self.form: Form | None = None
         self.seen = False
 

@@ -20,7 +20,7 @@ from dlio_benchmark.parquet.decode_form import Slot
 from dlio_benchmark.parquet.decode_plan import Plan
 from dlio_benchmark.reader.base import BlockShape
 
-_PORTION_BYTES = 4 << 20
+_PORTION_BYTES = 4 << 20  # about
 _MOST_SLOTS = 256
 
 Slots: TypeAlias = dict[tuple[Any, ...], Slot]
@@ -34,16 +34,13 @@ class Request(NamedTuple):
 
 
 class Portion(NamedTuple):
-    """Requests that share a piece of memory, and their chunks as (number of the row group, place there).
+    """Requests that share a piece of memory.
 
-    ``names`` are the columns that the chunks belong to, and ``slot`` is shared by portions whose chunks have the same
-    sizes and stand in the same order.
+    ``slot`` says which chunks they are, and is shared by portions whose chunks have the same sizes and order.
     """
 
     bytes: int
     requests: Sequence[Request]
-    members: Sequence[tuple[int, int]]
-    names: Sequence[str]
     slot: Slot
 
 
@@ -123,9 +120,12 @@ class Outline:
                 raise ParquetFileError("the footer lets column chunks overlap")
         portions: list[Portion] = []
         requests: list[Request] = []
-        total = first = begin = end = 0
+        total = first = begin = end = done = 0
+        stored = sum(stop - start for start, stop in spans)
+        # Portions of about the same size can use each other's memory again.
+        each = stored / max(1, -(-stored // _PORTION_BYTES))
         for number, (start, stop) in enumerate(spans):
-            full = total + stop - start > _PORTION_BYTES and total > 0
+            full = total > 0 and done + (stop - start) / 2 > each * (len(portions) + 1)
             if start != end or full:
                 if end > begin:
                     requests.append(Request(begin, end - begin))
@@ -134,6 +134,7 @@ class Outline:
                 portions.append(self._portion(total, requests, members[first:number], groups))
                 requests, total, first = [], 0, number
             total += stop - start
+            done += stop - start
             end = stop
         if end > begin:
             requests.append(Request(begin, end - begin))
@@ -152,5 +153,8 @@ class Outline:
         slots = self.slots
         if len(slots) > _MOST_SLOTS:
             slots.clear()
-        names = tuple(self.plan.owners[place].name for _, place in members)
-        return Portion(total, requests, members, names, slots.setdefault(make, Slot()))
+        slot = slots.get(make)
+        if slot is None:
+            names = tuple(self.plan.owners[place].name for _, place in members)
+            slot = slots[make] = Slot(tuple(members), names)
+        return Portion(total, requests, slot)

@@ -1,8 +1,9 @@
 """Permutations of range(n) that need no memory.
 
-`Order` is a keyed bijection: a Feistel network of four rounds over the smallest even number of bits that holds n,
-walked until the value falls below n again.  Halves of few bits take eight rounds: with four, some permutations of
-a handful of files come up three times as often as others.  Any run of positions can be asked for at once; what is
+`Order` is a keyed bijection: a Feistel network of four rounds over the smallest number of bits that holds n, split into
+two halves that differ by one bit where it is odd, walked until the value falls below n again.  For few ids the number
+is even, and halves of few bits take eight rounds: else some permutations of a handful of files come up three times
+as often as others.  Any run of positions can be asked for at once; what is
 returned depends on (n, key) alone, so every rank computes the same order without a message.
 """
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
 
-_ROUNDS, _ROUNDS_OF_SMALL_HALVES, _SMALL_BITS = 4, 8, 8
+_PAIRS, _PAIRS_OF_SMALL_HALVES, _SMALL_BITS = 2, 4, 8
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 0xFFFFFFFFFFFFFFFF
 
@@ -59,39 +60,63 @@ class Order:
         return ids if self.key is None or self.n < 2 else self._walked(ids)
 
     def _walked(self, ids: Ids) -> Ids:
-        half = max(1, ((self.n - 1).bit_length() + 1) // 2)
-        rounds = [_Round(mixed(self.key or 0, turn), half, len(ids)) for turn in range(_rounds(half))]
-        ids = _once(ids, half, rounds)
+        rounds = _rounds(self.n, self.key or 0, len(ids))
+        ids = _once(ids, rounds)
         outside = np.flatnonzero(ids >= self.n)
         while outside.size:
-            ids[outside] = _once(ids[outside], half, rounds)
+            ids[outside] = _once(ids[outside], rounds)
             outside = outside[ids[outside] >= self.n]
         return ids
 
 
 class _Round:
-    """One round's function of a half; where halves repeat often, a table of its values."""
+    """One round's function of ``bits`` bits to ``most + 1`` values; where its values repeat often, a table of them."""
 
-    __slots__ = ("_key", "_mask", "_table")
+    __slots__ = ("_key", "_most", "_table")
 
-    def __init__(self, key: int, half: int, uses: int) -> None:
-        self._key, self._mask = key, (1 << half) - 1
-        self._table = self._of(np.arange(1 << half, dtype=np.int64)) if 1 << half <= uses else None
+    def __init__(self, key: int, bits: int, most: int, uses: int) -> None:
+        self._key, self._most = key, np.uint64(most)
+        self._table = self._of(np.arange(1 << bits, dtype=np.int64)) if 1 << bits <= uses else None
 
     def __call__(self, halves: Ids) -> Ids:
-        return self._of(halves) if self._table is None else np.take(self._table, halves)
+        return self._of(halves) if self._table is None else np.take(self._table, halves, mode="wrap")
 
     def _of(self, halves: Ids) -> Ids:
-        scrambled = _scrambled(halves.astype(np.uint64), self._key)
-        return (scrambled & np.uint64(self._mask)).astype(np.int64)
+        return (_scrambled(halves.astype(np.uint64), self._key) & self._most).astype(np.int64)
 
 
-def _rounds(half: int) -> int:
-    return _ROUNDS_OF_SMALL_HALVES if half < _SMALL_BITS else _ROUNDS
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """Rounds that change the upper bits by the ``low`` lower ones and the lower by the upper ones in turn."""
+
+    low: int
+    each: Sequence[tuple[_Round, _Round]]
 
 
-def _once(ids: Ids, half: int, rounds: Sequence[_Round]) -> Ids:
-    left, right = ids >> half, ids & ((1 << half) - 1)
-    for of in rounds:
-        left, right = right, left ^ of(right)
-    return left << half | right
+def _rounds(n: int, key: int, uses: int) -> _Rounds:
+    bits = (n - 1).bit_length()
+    bits = max(2, bits + bits % 2) if bits < _SMALL_BITS else bits
+    low = bits // 2
+    high = bits - low
+    pairs = _PAIRS_OF_SMALL_HALVES if low < _SMALL_BITS else _PAIRS
+    keys = [mixed(key, turn) for turn in range(2 * pairs)]
+    return _Rounds(
+        low,
+        [
+            (
+                _Round(keys[2 * pair], low, (1 << high) - 1, uses),
+                _Round(keys[2 * pair + 1], high, (1 << low) - 1, uses),
+            )
+            for pair in range(pairs)
+        ],
+    )
+
+
+def _once(ids: Ids, rounds: _Rounds) -> Ids:
+    upper, lower = ids >> rounds.low, ids & ((1 << rounds.low) - 1)
+    for of_lower, of_upper in rounds.each:
+        upper ^= of_lower(lower)
+        lower ^= of_upper(upper)
+    upper <<= rounds.low
+    upper |= lower
+    return upper

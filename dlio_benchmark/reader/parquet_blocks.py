@@ -109,7 +109,7 @@ class ParquetBlocks:
         begin_ns = now_ns()
         with naming(self.path):
             layout = self._outline.layout(index)
-            work = BlockDecoder(self._outline, layout, verify=self._verify)
+            work = BlockDecoder(self._outline, layout, self._memory, verify=self._verify)
             for portion in layout.portions:
                 before_ns = now_ns()
                 memory = self._memory.reserve(portion.bytes)

@@ -31,7 +31,7 @@ def counting(sizes: list[int]) -> Iterator[Run]:
 
 @given(sizes=BLOCKS, batch=st.integers(1, 50))
 def test_batches_hold_every_row_once_in_order_and_leave_out_less_than_a_batch(sizes: list[int], batch: int) -> None:
-    got = list(batches_of(counting(sizes), batch))
+    got = list(batches_of(counting(sizes), batch, Pieces()))
     rows = [n for one in got for n in one.column("n").tolist()]
     assert rows == list(range(len(got) * batch))
     assert sum(sizes) - len(rows) < batch
@@ -40,7 +40,7 @@ def test_batches_hold_every_row_once_in_order_and_leave_out_less_than_a_batch(si
 
 @given(sizes=BLOCKS, batch=st.integers(1, 50))
 def test_the_columns_of_a_batch_stay_together(sizes: list[int], batch: int) -> None:
-    for one in batches_of(counting(sizes), batch):
+    for one in batches_of(counting(sizes), batch, Pieces()):
         table = one.to_arrow()
         assert table["n"].to_pylist() == [int(text) for text in table["text"].to_pylist()]
         assert table["pair"].to_pylist() == [[n, -n] for n in table["n"].to_pylist()]
@@ -51,19 +51,19 @@ def test_a_run_may_be_any_part_of_its_block(rows: int, start: int, length: int) 
     block, _, _ = next(counting([rows]))
     start = min(start, rows)
     stop = min(rows, start + length)
-    got = [n for one in batches_of(iter([(block, start, stop)]), 1) for n in one.column("n").tolist()]
+    got = [n for one in batches_of(iter([(block, start, stop)]), 1, Pieces()) for n in one.column("n").tolist()]
     assert got == list(range(start, stop))
 
 
 def test_a_batch_inside_a_block_is_a_view_of_it() -> None:
     block, _, _ = next(counting([10]))
-    first = next(batches_of(iter([(block, 0, 10)]), 4))
+    first = next(batches_of(iter([(block, 0, 10)]), 4, Pieces()))
     assert np.shares_memory(first.column("n"), block.columns["n"])
 
 
 def test_the_rest_of_a_block_does_not_keep_it_in_memory() -> None:
     runs = list(counting([5, 5]))
-    batches = list(batches_of(iter(runs), 4))
+    batches = list(batches_of(iter(runs), 4, Pieces()))
     crossing = batches[1]
     assert not np.shares_memory(crossing.parts[0][0].columns["n"], runs[0][0].columns["n"])
 
@@ -91,7 +91,8 @@ def test_rows_are_taken_from_arrays_of_any_type_shape_alignment_and_stride(
     raw = np.frombuffer(bytes(range(3)) + np.random.default_rng(1).bytes(20 * max(width, 1)), np.uint8)[offset:]
     shape = (20,) if size is None else (20, size)
     values = raw[: 20 * width].view(dtype).reshape(shape)[::step][:10]
-    got = taken(values, np.array(rows, dtype=np.int64), Pieces())
+    room = memoryview(bytearray(width * len(rows)))
+    got = taken(values, np.array(rows, dtype=np.int64), room)
     assert got.dtype == values.dtype
     assert got.tobytes() == values[rows].tobytes()
     assert got.shape == (len(rows), *shape[1:])
@@ -134,7 +135,7 @@ def test_a_block_that_the_batches_have_left_behind_is_free_before_the_next_one_i
             yield run
             del run
 
-    for batch in batches_of(runs(), 3):
+    for batch in batches_of(runs(), 3, Pieces()):
         assert len(batch) == 3
         del batch
     assert seen == [0] * 5

@@ -1,0 +1,109 @@
+"""Portions of a known make are viewed without reading headers, and any other byte around the values is noticed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dlio_benchmark.common.enumerations import ColumnType, DatasetType, ReadMode
+from dlio_benchmark.config.model import Column
+from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
+from dlio_benchmark.errors import ParquetFileError
+from dlio_benchmark.parquet.decode_form import Form, View
+from dlio_benchmark.plan.generation import PlannedFile
+from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
+from dlio_benchmark.reader.parquet_reader import ParquetRows
+from dlio_benchmark.storage.memory import MemoryStorage
+
+KINDS = (ColumnType.FLOAT32, ColumnType.INT8, ColumnType.FLOAT16, ColumnType.INT64, ColumnType.UINT8)
+COLUMNS = tuple(Column(f"{kind}", kind) for kind in KINDS)
+ROWS, GROUP = 4000, 500
+
+
+def stored(files: int = 2) -> MemoryStorage:
+    storage = MemoryStorage()
+    for number in range(files):
+        ParquetFiles(COLUMNS, row_group_size=GROUP).write(
+            PlannedFile(DatasetType.TRAIN, number, f"{number}.parquet", ROWS), storage
+        )
+    return storage
+
+
+def opened(storage: MemoryStorage, path: str, reader: ParquetRows | None = None) -> ParquetBlocks:
+    return (reader or ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP)).open(path)
+
+
+def expected(storage: MemoryStorage, path: str) -> dict[str, Any]:
+    table = pq.read_table(pa.BufferReader(storage.files[path]))
+    return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def test_all_row_groups_of_all_files_are_those_that_another_engine_reads() -> None:
+    storage = stored()
+    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP)
+    for path in storage.files:
+        file, whole = opened(storage, path, reader), expected(storage, path)
+        for index in range(ROWS // GROUP):
+            rows = slice(index * GROUP, (index + 1) * GROUP)
+            got = file.read(index).block.columns
+            assert list(got) == [column.name for column in COLUMNS]
+            assert all(np.array_equal(got[name], whole[name][rows], equal_nan=True) for name in got)
+        assert file.decoded == (ROWS // GROUP * len(COLUMNS), 0)
+
+
+def places(storage: MemoryStorage, path: str, group: int) -> list[tuple[int, int, int]]:
+    """Return start and end of each chunk of a row group, and where its values begin: they are looked for as bytes."""
+    body, metadata = storage.files[path], pq.read_metadata(pa.BufferReader(storage.files[path]))
+    found = []
+    for leaf, values in enumerate(expected(storage, path).values()):
+        chunk = metadata.row_group(group).column(leaf)
+        start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
+        end = start + chunk.total_compressed_size
+        found.append((start, end, body.index(values[group * GROUP : (group + 1) * GROUP].tobytes(), start, end)))
+    return found
+
+
+def test_a_form_notices_each_bit_around_the_values_but_those_of_a_checksum() -> None:
+    storage = stored(1)
+    body, chunks = storage.files["0.parquet"], places(storage, "0.parquet", 0)
+    first, last = chunks[0][0], chunks[-1][1]
+    memory = memoryview(bytearray(body[first:last]))
+    kinds = [np.dtype(str(kind)) for kind in KINDS]
+    views = [
+        View(start - first, end - first, np.frombuffer(memory, kind, GROUP, at - first))
+        for (start, end, at), kind in zip(chunks, kinds, strict=True)
+    ]
+    form = Form(memory, views)
+    assert form.fits(memory)
+    unseen = 0
+    for (start, end, at), kind in zip(chunks, kinds, strict=True):
+        around = [*range(start - first, at - first), *range(at - first + GROUP * kind.itemsize, end - first)]
+        for place in around:
+            for bit in range(8):
+                memory[place] ^= 1 << bit
+                unseen += form.fits(memory)
+                memory[place] ^= 1 << bit
+    pages = len(KINDS) + sum(kind in (ColumnType.INT8, ColumnType.UINT8) for kind in KINDS)
+    assert unseen == pages * 5 * 7
+    assert all(np.shares_memory(one, np.frombuffer(memory, np.uint8)) for one in form.values(memory))
+
+
+@pytest.mark.parametrize("group", [0, 3, ROWS // GROUP - 1])
+@pytest.mark.parametrize("leaf", range(len(COLUMNS)))
+def test_damage_of_a_header_is_reported_where_it_is_after_many_that_were_well(group: int, leaf: int) -> None:
+    storage = stored()
+    start = places(storage, "1.parquet", group)[leaf][0]
+    damaged = bytearray(storage.files["1.parquet"])
+    damaged[start + 3] ^= 0x55  # a size
+    storage.files["1.parquet"] = bytes(damaged)
+    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP)
+    well = opened(storage, "0.parquet", reader)
+    for index in range(ROWS // GROUP):
+        well.read(index)
+    name = COLUMNS[leaf].name
+    with pytest.raises(ParquetFileError, match=rf"^1\.parquet: row group {group}, column '{name}', byte {start}"):
+        opened(storage, "1.parquet", reader).read(group)
