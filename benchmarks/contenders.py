@@ -6,6 +6,7 @@ its contender needs and nothing else.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -186,8 +187,12 @@ def generate_here(data: DataSet, root: str, *, disk: bool = False, threads: int 
     payload = data.payload_bytes / data.files
     storage: Any = LocalStorage(f"{root}/written") if disk else _Null()
 
+    names = (
+        f"here-{os.getpid()}-{number}.parquet" for number in itertools.count()
+    )  # replacing a file takes time of its own
+
     def one_pass() -> float:
-        written = writer.write(PlannedFile(DatasetType.TRAIN, 0, "here.parquet", data.rows), storage)
+        written = writer.write(PlannedFile(DatasetType.TRAIN, 0, next(names), data.rows), storage)
         if data.codec is Compression.NONE and written.bytes > 1.02 * payload:
             raise AssertionError(f"{written.bytes} bytes for a payload of {payload}")
         return payload
@@ -231,9 +236,10 @@ def plain_write(data: DataSet, root: str) -> Pass:
     piece = random_bytes(4 << 20)
     payload = data.payload_bytes // data.files
     os.makedirs(f"{root}/written", exist_ok=True)
+    names = (f"{root}/written/plain-{os.getpid()}-{number}" for number in itertools.count())
 
     def one_pass() -> float:
-        fd = os.open(f"{root}/written/plain", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        fd = os.open(next(names), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         for start in range(0, payload, len(piece)):
             os.write(fd, piece[: payload - start])
         os.fsync(fd)

@@ -11,7 +11,6 @@ that is ever allocated, whatever the pages claim.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dlio_benchmark.parquet.checksum import crc32
 from dlio_benchmark.parquet.decode_codec import NO_CODEC, UnknownLayout, decompressed
 from dlio_benchmark.parquet.decode_headers import (
     DATA_PAGE,
@@ -105,7 +105,7 @@ def pages(body: memoryview, chunk: Chunk, verify: bool) -> list[PageHeader]:
     while left > 0 and at < end:
         header = page_header(body, at, end, verify)
         stop = header.body + header.stored
-        if verify and header.crc is not None and zlib.crc32(body[header.body : stop]) != header.crc & 0xFFFFFFFF:
+        if verify and header.crc is not None and crc32(body[header.body : stop]) != header.crc & 0xFFFFFFFF:
             raise PageError(at, "the checksum of the page does not match its bytes")
         if header.content.kind != DICTIONARY_PAGE:
             left -= header.content.values

@@ -9,7 +9,6 @@ of a data set have the same footer, byte for byte, when they have the same rows.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from dlio_benchmark.common.enumerations import ColumnType, Compression
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ConfigError, Issue
+from dlio_benchmark.parquet.checksum import crc32
 from dlio_benchmark.parquet.encode_levels import list_levels, packed_head
 from dlio_benchmark.parquet.encode_schema import OCTETS, TEXTS, is_list, row_bits, values_per_row
 from dlio_benchmark.parquet.thrift import Field, i32, nested, struct, wide_i32
@@ -177,7 +177,7 @@ def _page(kind: int, head: Field, body: Sequence[Part], codec: Codec, values: in
     stored_bytes = sum(map(len, stored))
     crc = 0
     for part in stored:
-        crc = zlib.crc32(part, crc)
+        crc = crc32(part, crc)
     signed_crc = crc - (crc >> 31 << 32)
     header = struct(i32(1, kind), i32(2, plain_bytes), i32(3, stored_bytes), wide_i32(4, signed_crc), head)
     return Page((header, *stored), stored_bytes + len(header), plain_bytes + len(header), values)

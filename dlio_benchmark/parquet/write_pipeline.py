@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 BYTES_IN_FLIGHT = 64 << 20
+JOBS_AHEAD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,12 @@ class Job(Generic[T]):
 
 
 def in_order(
-    jobs: Iterable[Job[T]], threads: int, *, bytes_in_flight: int = BYTES_IN_FLIGHT
+    jobs: Iterable[Job[T]], threads: int, *, bytes_in_flight: int = BYTES_IN_FLIGHT, ahead: int = JOBS_AHEAD
 ) -> Generator[T, None, None]:
     """Yield what the jobs make, in their order; with ``threads`` 0 everything happens in the calling thread.
 
+    ``ahead`` jobs may be in flight beside those that the threads can make at once, so that the threads go on while many
+    small results are written with one call.
     The result that was yielded last counts as in flight until the next one is asked for.  An error of a job is raised
     when its turn comes.  Close the iterator to end early; what is in flight is awaited and dropped.
     """
@@ -37,7 +40,7 @@ def in_order(
         yield from (job.make() for job in jobs)
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="pages") as pool:
-        yield from _ahead(jobs, pool, threads + 1, bytes_in_flight)
+        yield from _ahead(jobs, pool, threads + ahead, bytes_in_flight)
 
 
 def _ahead(

@@ -33,6 +33,11 @@ class Posix:
         """Read some bytes at ``offset`` into ``into`` and return how many; 0 at the end of the file."""
         return os.preadv(fd, [into], offset)
 
+    def begin_writeback(self, fd: int, start: int, many: int) -> None:
+        """Ask the kernel to begin writing ``many`` bytes from ``start`` on to the device; it may refuse, and say so."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, start, many, os.POSIX_FADV_DONTNEED)
+
     def fsync(self, fd: int) -> None:
         """Force a file or folder to the device."""
         os.fsync(fd)

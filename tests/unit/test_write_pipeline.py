@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlio_benchmark.parquet.write_pipeline import Job, in_order
+from dlio_benchmark.parquet.write_pipeline import JOBS_AHEAD, Job, in_order
 
 
 class Gauge:
@@ -39,17 +39,22 @@ class Gauge:
             self.held, self.jobs = self.held - cost, self.jobs - 1
 
 
-@given(costs=st.lists(st.integers(0, 100), max_size=30), threads=st.integers(0, 4), budget=st.integers(0, 300))
-def test_results_come_in_order_within_the_budget(costs: list[int], threads: int, budget: int) -> None:
+@given(
+    costs=st.lists(st.integers(0, 100), max_size=30),
+    threads=st.integers(0, 4),
+    budget=st.integers(0, 300),
+    ahead=st.integers(1, 6),
+)
+def test_results_come_in_order_within_the_budget(costs: list[int], threads: int, budget: int, ahead: int) -> None:
     gauge = Gauge()
     jobs = (gauge.job(number, cost) for number, cost in enumerate(costs))
     seen = []
-    for number in in_order(jobs, threads, bytes_in_flight=budget):
+    for number in in_order(jobs, threads, bytes_in_flight=budget, ahead=ahead):
         seen.append(number)
         gauge.give_back(costs[number])
     assert seen == list(range(len(costs)))
     assert gauge.most <= max(budget, 2 * max(costs, default=0))
-    assert gauge.most_jobs <= threads + 1
+    assert gauge.most_jobs <= threads + ahead
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -67,7 +72,7 @@ def test_an_error_is_raised_in_its_turn_and_later_jobs_are_dropped(threads: int)
             seen.append(number)
             gauge.give_back(1)
     assert seen == [0, 1, 2, 3, 4]
-    assert max(gauge.begun) <= 5 + threads + 1
+    assert max(gauge.begun) <= 5 + threads + JOBS_AHEAD
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -77,7 +82,7 @@ def test_closing_early_leaves_no_thread_behind(threads: int) -> None:
     with closing(in_order((gauge.job(number, 1) for number in range(50)), threads)) as results:
         assert next(results) == 0
     assert threading.active_count() == before
-    assert len(gauge.begun) <= threads + 2
+    assert len(gauge.begun) <= threads + JOBS_AHEAD + 1
 
 
 def test_without_threads_nothing_leaves_the_calling_thread() -> None:
