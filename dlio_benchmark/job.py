@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -258,15 +259,17 @@ class _Counted:
     meter: Meter
     comm: Comm
     bytes: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def advance(self, files: int, stored_bytes: int) -> None:
         """Count files that are complete."""
         self.meter.advance(files, stored_bytes)
 
     def on_bytes(self, many: int) -> None:
-        """Count bytes that are written."""
-        self.bytes += many
-        self.comm.pulse.done = self.bytes
+        """Count bytes that are written, by whichever thread."""
+        with self.lock:
+            self.bytes += many
+            self.comm.pulse.done = self.bytes
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -199,16 +200,21 @@ def _whole(storage: Storage, path: str) -> bytes:
 
 
 class Journal:
-    """The files that a rank has completed so far, one line each; readable after a crash at any moment."""
+    """The files that a rank has completed so far, one line each; readable after a crash at any moment.
+
+    Several threads may add files at once.
+    """
 
     def __init__(self, storage: LocalStorage, rank: int, stamp: str) -> None:
         self._file = storage.open_growing(f"{JOURNAL}/{os.getpid()}-{rank}{_LINES}")
         self._stamp = stamp
+        self._lock = threading.Lock()
 
     def add(self, entry: FileEntry) -> None:
         """Record a file that has its final name."""
         line = json.dumps({"stamp": self._stamp, **asdict(entry)}, ensure_ascii=False)
-        self._file.add(f"\n{line}\n".encode())
+        with self._lock:
+            self._file.add(f"\n{line}\n".encode())
 
     def close(self) -> None:
         """Close the journal."""

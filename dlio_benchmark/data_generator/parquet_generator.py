@@ -23,7 +23,7 @@ from dlio_benchmark.parquet.encode_footer import FooterBuilder
 from dlio_benchmark.parquet.write_file import PageMaker, Sink, write_pages
 from dlio_benchmark.parquet.write_plan import shape_of
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile
-from dlio_benchmark.storage.base import Storage
+from dlio_benchmark.storage.base import Outputs
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.synth import Chosen, Series, partition_codes, partition_rows, partition_texts
 
@@ -69,7 +69,7 @@ class ParquetFiles:
         Codec(self.codec, self.level)
         shape_of(self.columns, 0, self.row_group_size)
 
-    def write(self, file: PlannedFile, storage: Storage, on_bytes: Callable[[int], None] = _unheard) -> FileWritten:
+    def write(self, file: PlannedFile, storage: Outputs, on_bytes: Callable[[int], None] = _unheard) -> FileWritten:
         """Write ``file`` and return what was written; ``on_bytes`` is told of the bytes of each write.
 
         The name of the file appears only when it is whole.
@@ -192,7 +192,7 @@ class ParquetWriter:
         column = self.workload.dataset.parquet.partition_by
         return [file] if column is None else self._files(file).parts(file, column)
 
-    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
+    def write(self, file: PlannedFile, storage: Outputs) -> FileWritten:
         """Write a file and return what was written."""
         return self._files(file).write(file, storage, self.on_bytes)
 

@@ -36,11 +36,12 @@ from dlio_benchmark.data_generator.manifest import (
     stamp_of,
 )
 from dlio_benchmark.engine.agree import at_length, everywhere, on_root
+from dlio_benchmark.engine.beside import Stop, StoppableOutputs, beside
 from dlio_benchmark.errors import CannotCreateError, DataSetMismatchError, Issue, listed
 from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile, written_by
 from dlio_benchmark.plan.layout import Layout
-from dlio_benchmark.storage.base import Storage
+from dlio_benchmark.storage.base import Outputs
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.lock import locked
 from dlio_benchmark.storage.output import PARTIAL
@@ -54,8 +55,11 @@ class Writer(Protocol):
     def parts(self, file: PlannedFile) -> list[PlannedFile]:
         """Return the files that a logical file consists of: itself, or one per partition with rows in it."""
 
-    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
-        """Write a file and return what was written; its name appears only when it is whole."""
+    def write(self, file: PlannedFile, storage: Outputs) -> FileWritten:
+        """Write a file and return what was written; its name appears only when it is whole.
+
+        Several threads may write files at once.
+        """
 
 
 class Progress(Protocol):
@@ -111,11 +115,12 @@ def generate(
     writer: Writer,
     progress: Progress,
     check: Check | None = None,
+    files_at_once: int = 1,
 ) -> Generated:
     """Write the data set of ``workload`` below the storage's root, and its manifest at the end.
 
     ``check`` is called on every rank with the files that it wrote, after the last is written and before the manifest
-    is; what it raises on a rank leaves the data set unfinished.
+    is; what it raises on a rank leaves the data set unfinished.  A rank writes ``files_at_once`` files at a time.
 
     Raises:
         DataSetMismatchError: if the folder holds another data set, or files that are not of this one.
@@ -126,7 +131,7 @@ def generate(
     with ExitStack() as stack:
         take = partial(locked, storage.root, storage.calls)
         on_root(comm, "lock of the data folder", lambda: bool(stack.enter_context(take())))
-        job = _Job(workload, storage, comm, writer, progress)
+        job = _Job(workload, storage, comm, writer, progress, files_at_once)
         existing = on_root(comm, "state of the data folder", job.existing)
         if existing is not None:
             return Generated(len(existing), len(existing), *_totals(existing), time.monotonic() - start)
@@ -152,6 +157,7 @@ class _Job:
     comm: Comm
     writer: Writer
     progress: Progress
+    files_at_once: int = 1
 
     def existing(self) -> list[FileEntry] | None:
         """Look at the folder: return the files of a complete data set of this configuration, None for work to do."""
@@ -238,21 +244,31 @@ class _Job:
         kept: list[FileEntry] = []
         written: list[FileEntry] = []
 
+        stop = Stop()
+        outputs = StoppableOutputs(self.storage, stop)
+
         def write_share() -> None:
             with closing(Journal(self.storage, self.comm.world.rank, stamp)) as journal:
-                for file in planned_files(self.workload.dataset, self.comm.world):
-                    stored = 0
-                    for part in self.writer.parts(file):
-                        entry = self._proven(part, proven.get(part.path))
-                        if entry is None:
-                            written.append(entry := self._written(part, journal))
-                        else:
-                            kept.append(entry)
-                        stored += entry.bytes
-                    self.progress.advance(1, stored)
+                make = partial(self._made, proven, journal, outputs)
+                jobs = (partial(make, file) for file in planned_files(self.workload.dataset, self.comm.world))
+                with closing(beside(jobs, self.files_at_once, stop)) as results:
+                    for parts in results:
+                        for entry, is_new in parts:
+                            (written if is_new else kept).append(entry)
+                        self.progress.advance(1, sum(entry.bytes for entry, _ in parts))
 
         at_length(self.comm, "generation", write_share)
         return kept, written
+
+    def _made(
+        self, proven: Mapping[str, FileEntry], journal: Journal, outputs: Outputs, file: PlannedFile
+    ) -> list[tuple[FileEntry, bool]]:
+        """Return the files that a logical file consists of, each with whether it was written now."""
+        made = []
+        for part in self.writer.parts(file):
+            entry = self._proven(part, proven.get(part.path))
+            made.append((entry or self._written(part, journal, outputs), entry is None))
+        return made
 
     def _proven(self, file: PlannedFile, entry: FileEntry | None) -> FileEntry | None:
         if entry is None or self.storage.size(file.path) != entry.bytes:
@@ -260,8 +276,8 @@ class _Job:
         same = file_digests(self.storage, file.path, entry.footer_bytes + 8) == (entry.digest, entry.footer_digest)
         return entry if same else None
 
-    def _written(self, file: PlannedFile, journal: Journal) -> FileEntry:
-        got = self.writer.write(file, self.storage)
+    def _written(self, file: PlannedFile, journal: Journal, outputs: Outputs) -> FileEntry:
+        got = self.writer.write(file, outputs)
         entry = FileEntry(
             file.split.value,
             file.index,

@@ -22,12 +22,13 @@ from dlio_benchmark.data_generator.manifest import Manifest, load
 from dlio_benchmark.data_loader.base import Loader
 from dlio_benchmark.engine.agree import everywhere, on_root
 from dlio_benchmark.engine.dataset import SplitFiles, check_shape, split_files
-from dlio_benchmark.engine.generate import Check, Generated, Progress, data_root, generate
+from dlio_benchmark.engine.generate import Check, Generated, Progress, data_root, generate, layouts
 from dlio_benchmark.engine.parts import WRITERS, loader_of, reader_of
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.errors import ConfigError, InvalidResultError, Issue
 from dlio_benchmark.metrics.events import Phase
 from dlio_benchmark.plan.epoch import EpochPlan, World
+from dlio_benchmark.plan.generation import written_by
 from dlio_benchmark.plan.order import Ids
 from dlio_benchmark.plan.schedule import Scheduled, schedule, shuffling
 from dlio_benchmark.storage import cache
@@ -95,8 +96,15 @@ def generation(
 ) -> Generated:
     """Write the data set of a run; ``check`` sees the files that this rank wrote before the manifest names them."""
     workload = settled.workload
-    writer = WRITERS[workload.dataset.format](workload, write_threads(workload, _ranks_here(comm)), on_bytes)
-    return generate(workload, settled.storage, comm, writer=writer, progress=progress, check=check)
+    threads = write_threads(workload, _ranks_here(comm))
+    files = len(written_by(sum(layout.files for layout in layouts(workload.dataset)), comm.world))
+    # Threads that write files beside each other also wait for the device beside each other.
+    at_once = max(1, min(threads, files))
+    of_a_file = threads if at_once == 1 else threads // at_once
+    writer = WRITERS[workload.dataset.format](workload, 0 if of_a_file == 1 < at_once else of_a_file, on_bytes)
+    return generate(
+        workload, settled.storage, comm, writer=writer, progress=progress, check=check, files_at_once=at_once
+    )
 
 
 def _ranks_here(comm: Comm) -> int:

@@ -41,6 +41,13 @@ class OutputFile(Protocol):
     ) -> None: ...
 
 
+class Outputs(Protocol):
+    """Where files are written: what a writer needs of a storage."""
+
+    def open_output(self, path: str) -> OutputFile:
+        """Open a file for writing; folders are made as needed, and an existing file is replaced at the end."""
+
+
 @runtime_checkable
 class Storage(Protocol):
     """Files by path relative to the root of the storage, with ``/`` between folders."""

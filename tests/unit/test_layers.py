@@ -36,7 +36,7 @@ LAYERS = (
     _layer("storage reader data_generator data_loader checkpointing comm_mpi config.files launch session cores utils")
     + _layer("lifeline parquet.decode_arrow parquet.decode_block parquet.decode_footer parquet.decode_outline")
     + _layer("parquet.decode_plan parquet.write_file")
-    + _layer("engine.agree engine.generate"),
+    + _layer("engine.agree engine.beside engine.generate"),
     _layer("engine"),
     _layer("report mlpstorage job main postprocessor witness"),
 )

@@ -21,7 +21,7 @@ from dlio_benchmark.data_generator.parquet_generator import ParquetWriter
 from dlio_benchmark.engine.generate import Writer
 from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile
-from dlio_benchmark.storage.base import OutputFile, Storage
+from dlio_benchmark.storage.base import OutputFile, Outputs
 from dlio_benchmark.storage.memory import MemoryStorage
 
 
@@ -46,7 +46,7 @@ class WrongWriter:
         """Return the files that a logical file consists of."""
         return self.inner.parts(file)
 
-    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
+    def write(self, file: PlannedFile, storage: Outputs) -> FileWritten:
         """Write a file."""
         return self.inner.write(file, storage)
 
@@ -114,7 +114,7 @@ class _Rewrites(WrongWriter):
 
     respoil: Callable[[WrongWriter, pa.Table], bytes]
 
-    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
+    def write(self, file: PlannedFile, storage: Outputs) -> FileWritten:
         aside = MemoryStorage()
         written = self.inner.write(file, aside)
         body = type(self).respoil(self, pq.read_table(io.BytesIO(aside.files[file.path])))
@@ -174,14 +174,14 @@ def _without_checksums(writer: WrongWriter, table: pa.Table) -> bytes:
 class SameDataOnTwoRanks(WrongWriter):
     """Writes the rows of the first file into every file."""
 
-    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
+    def write(self, file: PlannedFile, storage: Outputs) -> FileWritten:
         return self.inner.write(replace(file, index=0), storage)
 
 
 class _Visible:
     """An output file whose content can be seen under its final name from the start."""
 
-    def __init__(self, path: str, storage: Storage, *, after: int) -> None:
+    def __init__(self, path: str, storage: Outputs, *, after: int) -> None:
         self._path, self._storage, self._after = path, storage, after
         self._chunks: list[bytes] = []
         self._writes = 0
@@ -210,7 +210,7 @@ class _Visible:
 class _Showing:
     """A storage that publishes files after a number of writes."""
 
-    def __init__(self, storage: Storage, after: int) -> None:
+    def __init__(self, storage: Outputs, after: int) -> None:
         self._storage, self._after = storage, after
 
     def open_output(self, path: str) -> OutputFile:
@@ -225,7 +225,7 @@ class WritesUnderTheFinalName(WrongWriter):
 
     after = 1
 
-    def write(self, file: PlannedFile, storage: Storage) -> FileWritten:
+    def write(self, file: PlannedFile, storage: Outputs) -> FileWritten:
         showing: Any = _Showing(storage, self.after)
         return self.inner.write(file, showing)
 
