@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,7 +27,14 @@ def _truth(text: str) -> bool:
 
 def _number(kind: ColumnType) -> Callable[[str], Any]:
     dtype = np.dtype(kind.value)
-    return (lambda text: dtype.type(int(text))) if dtype.kind in "iu" else dtype.type
+    return partial(_whole, dtype) if dtype.kind in "iu" else dtype.type
+
+
+def _whole(dtype: np.dtype[Any], text: str) -> Any:
+    number, limits = int(text), np.iinfo(dtype)
+    if not limits.min <= number <= limits.max:  # NumPy 1 would wrap it around
+        raise OverflowError(text)
+    return dtype.type(number)
 
 
 _PARSERS: Mapping[ColumnType, Callable[[str], Any]] = {
