@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,10 +13,11 @@ from pathlib import Path
 
 from verification import catalogue, loading
 from verification.collect import Collected, collect
-from verification.journal import read
+from verification.journal import Line, read
 from verification.judge import judge
 from verification.model import Check, Circumstances, Verdict
 from verification.mpi import launch
+from verification.mpi.supervise import LAUNCH_ENDED
 
 CASES = Path(__file__).parent / "cases"
 ROOT = Path(__file__).parents[2]
@@ -29,13 +29,24 @@ class CaseRun:
 
     code: int
     output: str
-    seconds: float
+    lines: list[Line]
     collected: Collected
 
     @property
     def checks(self) -> dict[str, Check]:
         """The checks by the name of the test."""
         return {check.id.rpartition("::")[2]: check for check in self.collected.checks}
+
+    @property
+    def seconds_to_the_end(self) -> dict[str, float]:
+        """Seconds from the start of each test that was lost to the end of the launch that it was lost with."""
+        ended = {line["of_attempt"]: line.t for line in self.lines if line.event == LAUNCH_ENDED}
+        lost = {line["id"] for line in self.lines if line.event == "lost"}
+        return {
+            line["id"].rpartition("::")[2]: ended[line.attempt] - line.t
+            for line in self.lines
+            if line.event == "start" and line.rank == 0 and line["id"] in lost
+        }
 
     def verdict(self, claim: str = "sample-1") -> Verdict:
         """What the evidence says about the claim of the suites."""
@@ -68,11 +79,9 @@ def run_case(
             **(environment or {}),
         }
     )
-    begin = time.monotonic()
     done = subprocess.run(command, env=given, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    seconds = time.monotonic() - begin
     lines = read([out]) if list(out.rglob("*.jsonl")) else []
-    return CaseRun(done.returncode, done.stdout + done.stderr, seconds, collect(lines))
+    return CaseRun(done.returncode, done.stdout + done.stderr, lines, collect(lines))
 
 
 def _lonely_interpreter(folder: Path) -> Path:

@@ -39,6 +39,9 @@ class Job:
     launches: int = 20
 
 
+LAUNCH_ENDED = "launch ended"
+
+
 def supervise(job: Job, launcher: Launcher) -> int:
     """Run ``job`` to its end and return the number of launches; everything else is in the journals."""
     log = Journal(job.folder, SUPERVISOR, size=job.ranks)
@@ -46,6 +49,7 @@ def supervise(job: Job, launcher: Launcher) -> int:
     waiting, attempt = list(job.tests), 0
     while waiting and attempt < job.launches:
         code, dead = _launch(job, launcher, waiting, attempt)
+        log.write(LAUNCH_ENDED, of_attempt=attempt, code=code)
         lines = [line for line in read([job.folder]) if line.attempt == attempt or line.stream == SUPERVISOR]
         mine = [line for line in lines if line.stream != SUPERVISOR and line.attempt == attempt]
         attempt += 1
