@@ -1,21 +1,24 @@
-"""The name under which pytest knows the plugin, so that it is never registered twice."""
+"""The name under which pytest knows the plugin, so that it is never registered twice.
+
+pytest refuses a module that it has loaded already under the name of an entry point, so the name is looked up by module.
+"""
 
 from __future__ import annotations
 
 import os
 from importlib.metadata import entry_points
 
-ENTRY_POINT, MODULE = "dlio_verification", "verification.plugin"
+MODULE = "verification.plugin"
 
 
-def installed() -> bool:
-    """Return whether an installed distribution offers the plugin to pytest."""
-    return any(point.name == ENTRY_POINT for point in entry_points(group="pytest11"))
+def offered() -> str | None:
+    """Return the name under which an installed distribution offers the plugin to pytest, None if there is none."""
+    return next((point.name for point in entry_points(group="pytest11") if point.value == MODULE), None)
 
 
-def automatic() -> bool:
-    """Return whether pytest loads the plugin by itself."""
-    return installed() and not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+def automatic() -> str | None:
+    """Return the name under which pytest loads the plugin by itself, None if it does not."""
+    return None if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") else offered()
 
 
 def for_conftest() -> list[str]:
@@ -25,4 +28,4 @@ def for_conftest() -> list[str]:
 
 def for_command_line() -> list[str]:
     """Return the options that load the plugin in any suite, with or without a conftest."""
-    return ["-p", ENTRY_POINT if automatic() else MODULE]
+    return ["-p", automatic() or MODULE]

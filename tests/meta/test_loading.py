@@ -30,18 +30,19 @@ def test_the_plugin_is_loaded_once(tmp_path: Path, installed: bool, automatic: b
     (tmp_path / "test_suite.py").write_text(SUITE)
     (tmp_path / "conftest.py").write_text("from verification import loading\npytest_plugins = loading.for_conftest()\n")
     path = [str(ROOT)]
+    name = loading.offered() or "dlio_verification"  # this interpreter may have the package itself
     if installed:
         about = tmp_path / "site" / "sample-1.0.dist-info"
         about.mkdir(parents=True)
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: sample\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[pytest11]\ndlio_verification = verification.plugin\n")
+        (about / "entry_points.txt").write_text(f"[pytest11]\n{name} = verification.plugin\n")
         path.append(str(about.parent))
     environment = clean_environment({"PYTHONPATH": os.pathsep.join(path), "PYTEST_ADDOPTS": ""})
     environment.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
     if not automatic:
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    offered = installed or loading.installed()  # this interpreter may have the package itself
-    options = ["-p", "dlio_verification" if offered and automatic else "verification.plugin"] if named else []
+    known = name if installed else loading.offered()
+    options = ["-p", (automatic and known) or "verification.plugin"] if named else []
     command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), *options, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

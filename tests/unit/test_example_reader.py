@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from verification import loading
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "example_reader"
 
@@ -16,19 +18,12 @@ def outcome(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the example's tests in ``folder``, outside of this project, in a fresh process."""
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_thin_reader.py"]
-    installed = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    plugin = ["-p", "verification.plugin"] if not _is_installed() or installed else []
+    plugin = loading.for_command_line()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PMI", "OMPI", "PYTEST_"))}
     environment["PYTHONPATH"] = str(ROOT)
     return subprocess.run(
         [*command, *plugin], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
-
-
-def _is_installed() -> bool:
-    from importlib.metadata import entry_points
-
-    return any(one.name == "dlio_verification" for one in entry_points(group="pytest11"))
 
 
 def copied(folder: Path, old: str = "", new: str = "") -> Path:
