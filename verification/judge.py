@@ -263,9 +263,16 @@ def _evidence(checks: Iterable[Check], kind: EvidenceKind) -> Iterable[tuple[Che
 def _sentence(check: Check) -> str:
     odd = {rank: word for rank, word in check.by_rank.items() if word != "passed"}
     where = "; ".join(f"rank {rank} {word}" for rank, word in sorted(odd.items()))
-    first = next((line for line in check.detail.splitlines() if line.strip()), "")
+    first = _telling(check.detail)
     text = f"{check.id} [{check.ranks} rank(s)] {check.outcome.value}"
     return text + (f" ({where})" if check.ranks > 1 and where else "") + (f": {first[:300]}" if first else "")
+
+
+def _telling(detail: str) -> str:
+    """Return the line that says what is wrong: the first that pytest marks as the error, else the first of all."""
+    lines = [line for line in detail.splitlines() if line.strip()]
+    errors = (line.removeprefix("E ").strip() for line in lines if line.startswith("E "))
+    return next(errors, next(iter(lines), ""))
 
 
 def _words(numbers: Sequence[int]) -> str:

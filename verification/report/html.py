@@ -130,9 +130,18 @@ def _claim(row: Row) -> str:
     is_open = "" if row["status"] == "VERIFIED" else " open"
     return (
         f'<details id="{escape(row["id"])}"{is_open}><summary><code>{escape(row["id"])}</code> '
-        f"<span>{escape(row['text'])}<small>{escape(evidence_cell(row)[:LONGEST_REASON])}</small></span> "
+        f"<span>{escape(row['text'])}<small>{escape(_shortened(evidence_cell(row)))}</small></span> "
         f"{_badge(row['status'])}</summary>"
         f"<p><b>repeat</b> <code>{escape(row['repeat'])}</code></p>{body}</details>"
+    )
+
+
+def _shortened(text: str) -> str:
+    """Return ``text``, cut after a whole part if it is long."""
+    return (
+        text
+        if len(text) <= LONGEST_REASON
+        else f"{text[:LONGEST_REASON].rpartition('; ')[0] or text[:LONGEST_REASON]} ..."
     )
 
 

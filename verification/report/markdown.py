@@ -157,7 +157,12 @@ def evidence_cell(row: Row) -> str:
     items.sort(key=lambda item: item["margin"] is None)  # what has a bound is the stronger evidence
     caught = sum(bool(item["caught_by"]) for item in row["saboteurs"])
     tail = f"{len(row['checks'])} check(s); {caught}/{len(row['saboteurs'])} saboteurs caught"
-    return "; ".join([*list(dict.fromkeys(map(figure, items)))[:FIGURES_SHOWN], tail])
+    nearest: dict[str, Row] = {}
+    for item in items:
+        known = nearest.setdefault(item["what"], item)
+        if known["margin"] is not None and item["margin"] is not None and item["margin"] < known["margin"]:
+            nearest[item["what"]] = item
+    return "; ".join([*list(map(figure, nearest.values()))[:FIGURES_SHOWN], tail])
 
 
 def figure(item: Row) -> str:
