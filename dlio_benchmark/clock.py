@@ -9,6 +9,7 @@ from typing import Protocol
 
 _PR_SET_TIMERSLACK = 29
 _SLACK_NS = 1_000
+_AWAKE_S, _AWAKE_SHARE = 300e-6, 0.06
 
 
 class Clock(Protocol):
@@ -27,7 +28,16 @@ class RealClock:
     __slots__ = ()
 
     now_ns = staticmethod(time.perf_counter_ns)
-    sleep = staticmethod(time.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        """Return after ``seconds``; the last moments are spent awake, for a sleeper is woken late.
+
+        Ranks wait for each other after each step, so each of them would pay for the latest.
+        """
+        end = time.perf_counter_ns() + round(seconds * 1e9)
+        time.sleep(seconds - min(_AWAKE_S, seconds * _AWAKE_SHARE))
+        while time.perf_counter_ns() < end:
+            time.sleep(0)
 
 
 class FakeClock:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from dlio_benchmark.clock import FakeClock, sleep_sharply
+from dlio_benchmark.clock import FakeClock, RealClock, sleep_sharply
 
 _PR_GET_TIMERSLACK = 30
 
@@ -18,6 +18,14 @@ def test_the_fake_clock_sleeps_without_waiting() -> None:
     clock.sleep(1.5)
     clock.advance(7)
     assert clock.now_ns() == 5 + 1_500_000_000 + 7
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-5, 0.0004, 0.006])
+def test_the_real_clock_never_sleeps_less_than_asked(seconds: float) -> None:
+    clock = RealClock()
+    begin_ns = clock.now_ns()
+    clock.sleep(seconds)
+    assert clock.now_ns() - begin_ns >= round(seconds * 1e9)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="timer slack is a setting of Linux")
