@@ -14,16 +14,17 @@ DESCRIPTORS = Path("/proc/self/fd")
 def open_files(under: Path | None = None) -> list[str]:
     """Return the paths of the regular files that are open, sorted, once per descriptor; only those below ``under``."""
     found = []
+    below = "/" if under is None else f"{under.resolve()}/"
     try:
         numbers = os.listdir(DESCRIPTORS)
     except OSError as error:
         raise ProbeError(f"{DESCRIPTORS} cannot be read: {error}; this probe needs Linux") from None
     for number in numbers:
         try:
-            target = os.readlink(DESCRIPTORS / number)
+            target = os.readlink(f"{DESCRIPTORS}/{number}")
         except OSError:
             continue  # the descriptor of the listing itself
-        if target.startswith("/") and (under is None or Path(target).is_relative_to(under.resolve())):
+        if target.startswith(below):
             found.append(target)
     return sorted(found)
 
