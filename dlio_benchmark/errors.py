@@ -111,6 +111,12 @@ class DataMissingError(DlioError, FileNotFoundError):
     code = Exit.DATA_MISSING
 
 
+class UnreadableError(DlioError, PermissionError):
+    """This process may not read what it has to; says whose it is, with which mode, and as whom the process runs."""
+
+    code = Exit.DATA_MISSING
+
+
 class InvalidResultError(DlioError):
     """The run ended, but its result does not carry its proof and must not be published."""
 

@@ -180,12 +180,18 @@ def _judge(name: str, calls: Failing, error: BaseException | None, root: str, fo
     else:
         found.count("faults reported")
         writes = calls.hit[0].startswith("write")
-        wanted = Exit.CANNOT_CREATE if writes and calls.error in _CREATING else Exit.IO
+        wanted = _code(calls.error, writes=writes)
         either = not calls.hit[0] or calls.hit[0].startswith("read /")  # a folder is opened to be forced
-        if error.code != wanted and not (either and error.code in (Exit.IO, Exit.CANNOT_CREATE)):
+        if error.code != wanted and not (either and error.code in (Exit.IO, Exit.CANNOT_CREATE, Exit.DATA_MISSING)):
             found.wrong(f"{where}: exit code {error.code}, not {wanted}: {error}")
         if root not in str(error):
             found.wrong(f"{where}: no path in: {error}")
+
+
+def _code(error: int, *, writes: bool) -> Exit:
+    if writes:
+        return Exit.CANNOT_CREATE if error in _CREATING else Exit.IO
+    return Exit.DATA_MISSING if error == errno.EACCES else Exit.IO
 
 
 def _train(root: str, calls: Posix) -> None:
