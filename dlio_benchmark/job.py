@@ -211,6 +211,8 @@ class Job:
         self.log.output(f"Saved outputs in {self.folder}")
         self.log.output("\n" + results.metric_lines(outcome))
         self.log.output(results.verdict_line(outcome))
+        if straggler := results.straggler_line(outcome):
+            self.log.output(straggler)
         self.log.output("outputs saved in RANKID_output.json")
 
     def _told(self, workload: Workload) -> Told:

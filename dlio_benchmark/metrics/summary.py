@@ -208,3 +208,44 @@ def shares(ranks: Sequence[RankRecord], window: Window = Window()) -> Shares:
         preprocess_s=sum(phase.tally.preprocess_ns for phase in phases) / 1e9,
         total_s=total,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """The busiest rank against the others, in seconds; a rank is busy with what is no waiting for other ranks.
+
+    ``others_s`` is the median of the others, ``total_s`` the time of the phases.
+    """
+
+    rank: int
+    host: str
+    busy_s: float
+    others_s: float
+    total_s: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as the others it took; 1 where nobody did anything."""
+        return self.busy_s / self.others_s if self.others_s > 0 else 1.0
+
+    @property
+    def is_straggler(self) -> bool:
+        """Whether the rank held up the others for long enough to look after it."""
+        return self.busy_s - self.others_s > max(_STRAGGLES * self.others_s, _HOLDS_UP * self.total_s)
+
+
+_STRAGGLES = 0.25
+_HOLDS_UP = 0.05
+
+
+def skew(ranks: Sequence[RankRecord], window: Window = Window()) -> Skew | None:
+    """Return how far the busiest rank stands out, or None for a rank alone."""
+    if len(ranks) < 2:
+        return None
+    busy = [
+        sum(one.load_ns + one.compute_ns for one in (sums_of(phase, window) for phase in rank.phases)) for rank in ranks
+    ]
+    most = max(range(len(ranks)), key=busy.__getitem__)
+    others = statistics.median(busy[:most] + busy[most + 1 :])
+    total = math.fsum(phase.seconds for phase in ranks[most].phases)
+    return Skew(ranks[most].rank, ranks[most].host, busy[most] / 1e9, others / 1e9, total)

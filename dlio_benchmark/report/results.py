@@ -22,6 +22,7 @@ from dlio_benchmark.metrics.summary import (
     Window,
     au_percent,
     shares,
+    skew,
     split_metrics,
     sums_of,
     throughput,
@@ -130,6 +131,7 @@ def proof_of(outcome: Outcome) -> dict[str, Any]:
         "ranks": len(outcome.ranks),
         "verdict": where.verdict,
         "seconds": asdict(where),
+        "skew": _skew_of(outcome),
         "read_mode": str(outcome.workload.dataset.parquet.read_mode),
         "decode": outcome.decode,
         "loader": outcome.loader,
@@ -141,6 +143,31 @@ def proof_of(outcome: Outcome) -> dict[str, Any]:
         "peak_rss_bytes": [rank.peak_rss_bytes for rank in outcome.ranks],
         "notes": list(outcome.notes),
     }
+
+
+def _skew_of(outcome: Outcome) -> dict[str, Any] | None:
+    found = skew(outcome.ranks, outcome.window)
+    if found is None:
+        return None
+    return {
+        "busiest_rank": found.rank,
+        "host": found.host,
+        "busy_seconds": found.busy_s,
+        "median_of_others_seconds": found.others_s,
+        "ratio": found.ratio,
+        "straggler": found.is_straggler,
+    }
+
+
+def straggler_line(outcome: Outcome) -> str:
+    """Return a line that names the rank which held up the others, or nothing if none did."""
+    found = skew(outcome.ranks, outcome.window)
+    if found is None or not found.is_straggler:
+        return ""
+    return (
+        f"straggler: rank {found.rank} on host {found.host} was busy for {found.busy_s:.2f} s "
+        f"with loading and computing, the median of the others for {found.others_s:.2f} s"
+    )
 
 
 def summary_of(outcome: Outcome) -> dict[str, Any]:

@@ -45,7 +45,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "configs": Experiment(40, 200, "hostile configurations"),
     "planted": Experiment(20, 20, "secrets planted in environment, URLs, options and files"),
     "contests": Experiment(5, 200, "two to eight generators started at once on one folder"),
-    "matrix": Experiment(6, 1000, "one fault in one stage of the command under each MPI, by plain mpirun"),
+    "matrix": Experiment(7, 1000, "one fault in one stage of the command under each MPI, by plain mpirun"),
     "leaks": Experiment(20, 100, "epochs and failed runs in one process"),
 }
 

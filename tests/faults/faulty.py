@@ -14,7 +14,6 @@ import argparse
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -88,16 +87,8 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def suspend_all(comm: Comm) -> None:
-    """Stop and continue every rank, as a batch system does."""
-    pids = comm.gather(os.getpid(), "pids") if comm.world.size == 1 else [os.getpid()]
-    lines = ["import os, signal, time", *(f"os.kill({pid}, signal.SIGSTOP)" for pid in pids), "time.sleep(1.5)"]
-    lines += [f"os.kill({pid}, signal.SIGCONT)" for pid in pids]
-    subprocess.run([sys.executable, "-c", "\n".join(lines)], stdin=subprocess.DEVNULL, check=True, timeout=60)
-
-
 def go_slowly(comm: Comm) -> None:
-    time.sleep(0.5)
+    time.sleep(0.2)
 
 
 FAULTS: Mapping[str, Callable[[Comm], object]] = {
@@ -120,7 +111,6 @@ FAULTS: Mapping[str, Callable[[Comm], object]] = {
     "launcher SIGINT": tell_launcher(signal.SIGINT),
     "launcher SIGINT twice": tell_launcher(signal.SIGINT, signal.SIGINT),
     "slow": go_slowly,
-    "suspended": suspend_all,
 }
 FOR_GOOD = frozenset({"slow"})
 

@@ -30,12 +30,13 @@ from dlio_benchmark.launch import Launcher, find_launcher, marked
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 OPEN_MPI_PYTHON = "DLIO_TEST_OPENMPI_PYTHON"
-DEADLINE_S = 3.0
+DEADLINE_S = 6.0
 MOST_S = 10.0
 AFTER_DEADLINE_S = 2.0
 LEAVE_S = 2.0
 LIMIT_S = 60.0
 BUSY_S = 0.1
+STILL_S = 1.0
 STANDING = re.compile(r"dlio_benchmark: some ranks stand still\n(  - .*\n)*")
 
 
@@ -68,6 +69,8 @@ class Fault:
         stages: where it can strike.
         options: more words for the command.
         deadline_s: how long no rank may move.
+        call: before which call it strikes instead of the stage's.
+        survives: whether the job has to succeed all the same, and name the rank as a straggler.
         ranks: of the job; several, where a launcher must be prevented from hiding which one it was.
     """
 
@@ -78,6 +81,8 @@ class Fault:
     options: tuple[str, ...] = ()
     deadline_s: float = DEADLINE_S
     ranks: int = 2
+    call: str = ""
+    survives: bool = False
 
 
 FEW = ("++workload.dataset.num_files_train=16",)
@@ -96,6 +101,7 @@ FAULTS: Mapping[str, Fault] = {
     "SIGSTOP": Fault(71, stalls=True, alone=True, options=FEW),
     "collective mismatch": Fault(70, alone=True, options=FEW),
     "worker killed": Fault(70, stages=("train",), options=TORCH, deadline_s=60.0),
+    "slow": Fault(0, alone=True, stages=("train",), options=FEW, call="pread", survives=True),
     "launcher killed": Fault(),
     "launcher SIGTERM": Fault(),
     "launcher SIGINT": Fault(),
@@ -106,6 +112,7 @@ TELLING = (
     ("hang", "generate"),
     ("exit 0", "verify"),
     ("launcher killed", "verify"),
+    ("slow", "train"),
     ("collective mismatch", "train"),
 )
 WORKLOAD = {
@@ -125,7 +132,10 @@ WORKLOAD = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job ended: its status, what it said and wrote, the seconds since the fault, and what is left of it."""
+    """How a job ended: its status, what it said and wrote, the seconds since the fault, and what is left of it.
+
+    ``stood_still`` says that the machine did not even run this program for a while, so that times say nothing.
+    """
 
     code: int
     said: str
@@ -133,7 +143,26 @@ class Ended:
     seconds: float
     left: tuple[int, ...]
     struck: bool
+    stood_still: bool
     success: bool
+
+
+class Naps:
+    """Short naps, and how long the longest of them became."""
+
+    def __init__(self) -> None:
+        self._begun = self._woken = time.monotonic()
+        self.longest_s = 0.0
+
+    def since(self) -> float:
+        """Return the seconds since the beginning."""
+        return time.monotonic() - self._begun
+
+    def nap(self) -> None:
+        """Sleep for a hundredth of a second, or as long as the machine has it."""
+        time.sleep(0.01)
+        now = time.monotonic()
+        self.longest_s, self._woken = max(self.longest_s, now - self._woken), now
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +201,12 @@ class Site:
                 cwd=out,
                 start_new_session=True,
             )
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                job.wait(LIMIT_S)
-            until = time.monotonic() + LEAVE_S
-            while (left := marked(mark)) and time.monotonic() < until:
-                time.sleep(0.01)
+            naps = Naps()
+            while job.poll() is None and naps.since() < LIMIT_S:
+                naps.nap()
+            leaving = Naps()
+            while (left := marked(mark)) and leaving.since() < LEAVE_S:
+                leaving.nap()
             ended = time.monotonic()
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
@@ -194,6 +224,7 @@ class Site:
             ended - float(began[0]) if began else 0.0,
             tuple(left),
             bool(began),
+            naps.longest_s > STILL_S,
             summary.exists() and bool(json.loads(summary.read_text())["dlio"]["complete"]),
         )
 
@@ -221,15 +252,25 @@ def prepare(site: Site) -> None:
             raise RuntimeError(f"the data set of the matrix cannot be made: {ended.code}\n{ended.said}")
 
 
-def cell(site: Site, name: str, stage: str, number: int) -> Ended:
+def cell(site: Site, name: str, stage: str, folder: str) -> Ended:
     """Let a fault strike the last rank in a stage, and return how the job ended."""
     fault, where = FAULTS[name], STAGES[stage]
     ranks = fault.ranks
-    out = site.folder / f"{number}"
+    out = site.folder / folder
     out.mkdir()
     data = out / "data" if stage == "generate" else site.folder / ("few" if fault.alone else "many")
     fired = out / "fired"
-    plan = [name, "--stage", where.pulse, "--call", where.call, "--rank", str(ranks - 1), "--fired", str(fired)]
+    plan = [
+        name,
+        "--stage",
+        where.pulse,
+        "--call",
+        fault.call or where.call,
+        "--rank",
+        str(ranks - 1),
+        "--fired",
+        str(fired),
+    ]
     busy = 0.0 if fault.alone or stage == "train" else BUSY_S
     words = site.words(out, data, (*where.options, *fault.options), fault.deadline_s)
     program = [site.python, str(HERE / "faulty.py"), *plan, "--busy", str(busy), "--", *words]
@@ -239,15 +280,17 @@ def cell(site: Site, name: str, stage: str, number: int) -> Ended:
 def judged(name: str, stage: str, ended: Ended) -> list[str]:
     """Return what is wrong with an end."""
     fault = FAULTS[name]
-    most = fault.deadline_s + AFTER_DEADLINE_S if fault.stalls else MOST_S
+    most = fault.deadline_s + AFTER_DEADLINE_S if fault.stalls else LIMIT_S if fault.survives else MOST_S
     heard = STANDING.sub("", ended.said + ended.wrote)
     missed = [text for text in named(name, stage, fault.ranks - 1) if re.search(text, heard) is None]
     wrong = {
         "the fault did not strike": not ended.struck,
-        f"ended with {ended.code}": ended.code % 256 == 0 or (fault.code is not None and ended.code != fault.code),
+        f"ended with {ended.code}": not fault.survives
+        and ended.code % 256 == 0
+        or (fault.code is not None and ended.code != fault.code),
         f"took {ended.seconds:.1f} s": ended.seconds > most,
         f"left the processes {ended.left}": bool(ended.left),
-        "claims success": ended.success,
+        "claims success" if ended.success else "does not succeed": ended.success is not fault.survives,
         f"does not say {missed}": bool(missed),
     }
     return [text for text, is_so in wrong.items() if is_so]
@@ -256,6 +299,8 @@ def judged(name: str, stage: str, ended: Ended) -> list[str]:
 def named(name: str, stage: str, rank: int) -> tuple[str, ...]:
     """Return patterns of what must be said: the rank at fault, unless it is the launcher's, and the stage."""
     where = f"in stage: {STAGES[stage].pulse}"
+    if FAULTS[name].survives:
+        return (f"straggler: rank {rank} on host",)
     if FAULTS[name].stalls:
         return f"missing: rank {rank}", f"rank {rank} on host .*: {STAGES[stage].pulse}", where
     if name == "collective mismatch":
@@ -279,7 +324,10 @@ def run(many: int, folder: str, seed: int) -> Finding:
     for site in sites(Path(folder)):
         prepare(site)
         for number, (name, stage) in enumerate(cells(many, seed)):
-            ended = cell(site, name, stage, number)
+            ended = cell(site, name, stage, f"{number}")
+            if ended.stood_still:
+                found.count("jobs made again, for the machine stood still")
+                ended = cell(site, name, stage, f"{number}-again")
             _note(site.mpi, name, stage, ended, found)
     return found
 
@@ -287,8 +335,11 @@ def run(many: int, folder: str, seed: int) -> Finding:
 def _note(mpi: str, name: str, stage: str, ended: Ended, found: Finding) -> None:
     ranks = FAULTS[name].ranks
     found.count("jobs")
+    if FAULTS[name].survives:
+        found.count("jobs that a rank slowed down")
     slowest = "slowest to the deadline and on, s" if FAULTS[name].stalls else "slowest, s"
-    found.figures[slowest] = max(found.figures.get(slowest, 0), round(ended.seconds, 2))
+    if not FAULTS[name].survives:
+        found.figures[slowest] = max(found.figures.get(slowest, 0), round(ended.seconds, 2))
     heard = told(ended.said + ended.wrote)
     found.rows.append(f"| {mpi} | {name} | {stage} | {ranks} | {ended.seconds:.1f} | {ended.code} | {heard} |")
     for text in judged(name, stage, ended):
@@ -298,6 +349,8 @@ def _note(mpi: str, name: str, stage: str, ended: Ended, found: Finding) -> None
 def told(heard: str) -> str:
     """Return who was named, where, and for what, in short."""
     heard = STANDING.sub("", heard)
+    if straggler := re.search(r"straggler: rank \d+", heard):
+        return straggler[0]
     failed = re.search(r"(rank \d+) of \d+ on host \S+ \(pid \d+\) failed in stage: (.*)\n\s*(.*)", heard)
     if failed is None:
         return "nothing"

@@ -7,4 +7,4 @@ from fault_experiments import found_by
 
 def test_faults_in_the_stages_of_a_run_end_it_in_time_and_are_named() -> None:
     figures = found_by("matrix")
-    assert figures["jobs"] == 6
+    assert figures["jobs"] == 7

@@ -20,6 +20,7 @@ from dlio_benchmark.metrics.summary import (
     condensed,
     problems,
     shares,
+    skew,
     split_metrics,
     throughput,
     unmeasured,
@@ -191,3 +192,32 @@ def test_a_loop_that_neither_waits_nor_computes_is_bound_by_the_client() -> None
 )
 def test_the_verdict_names_what_bounds_the_run(step: tuple[int, int, int], tally: Tally, verdict: str) -> None:
     assert shares([record(replace(phase([step] * 5), tally=tally))]).verdict == verdict
+
+
+@given(st.lists(st.lists(STEP, min_size=3, max_size=3), min_size=2, max_size=6))
+def test_the_busiest_rank_is_the_one_that_waits_least_for_others(ranks: list[list[tuple[int, int, int]]]) -> None:
+    busy = [sum(load + compute for load, compute, _ in steps) for steps in ranks]
+    found = skew([record(phase(steps), rank=rank) for rank, steps in enumerate(ranks)])
+    assert found is not None
+    assert busy[found.rank] == max(busy)
+    assert found.busy_s == max(busy) / 1e9
+    others = sorted([*busy[: found.rank], *busy[found.rank + 1 :]])
+    assert others[0] / 1e9 <= found.others_s <= others[-1] / 1e9
+
+
+@pytest.mark.parametrize(("slow", "is_straggler"), [(100, False), (120, False), (300, True)])
+def test_a_rank_that_holds_up_the_others_is_a_straggler(slow: int, is_straggler: bool) -> None:
+    quick = [(50 * 10**6, 50 * 10**6, (slow - 100) * 10**6)] * 10
+    held = [(50 * 10**6, (slow - 50) * 10**6, 0)] * 10
+    found = skew([record(phase(quick)), record(phase(held), rank=1), record(phase(quick), rank=2)])
+    assert found is not None
+    assert found.is_straggler is is_straggler
+    assert found.ratio == pytest.approx(slow / 100)
+    assert not is_straggler or found.rank == 1
+
+
+def test_a_rank_alone_and_ranks_that_did_nothing_have_no_straggler() -> None:
+    assert skew([record(phase([(1, 1, 0)]))]) is None
+    idle = skew([record(phase([])), record(phase([]), rank=1)])
+    assert idle is not None
+    assert (idle.ratio, idle.is_straggler) == (1.0, False)
