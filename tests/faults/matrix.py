@@ -283,11 +283,10 @@ def judged(name: str, stage: str, ended: Ended) -> list[str]:
     most = fault.deadline_s + AFTER_DEADLINE_S if fault.stalls else LIMIT_S if fault.survives else MOST_S
     heard = STANDING.sub("", ended.said + ended.wrote)
     missed = [text for text in named(name, stage, fault.ranks - 1) if re.search(text, heard) is None]
+    refused = ended.code != fault.code if fault.code is not None else ended.code % 256 == 0
     wrong = {
         "the fault did not strike": not ended.struck,
-        f"ended with {ended.code}": not fault.survives
-        and ended.code % 256 == 0
-        or (fault.code is not None and ended.code != fault.code),
+        f"ended with {ended.code}": refused,
         f"took {ended.seconds:.1f} s": ended.seconds > most,
         f"left the processes {ended.left}": bool(ended.left),
         "claims success" if ended.success else "does not succeed": ended.success is not fault.survives,
