@@ -22,7 +22,15 @@ from dlio_benchmark.engine.run import Settled, Told, Trained, foresee, generatio
 from dlio_benchmark.engine.verify import Verified, read_back, verify
 from dlio_benchmark.errors import ConfigError, DlioError, InvalidResultError, Issue, listed
 from dlio_benchmark.metrics.events import Phase, RankRecord
-from dlio_benchmark.metrics.summary import Window, au_percent, condensed, problems, throughput, unmeasured
+from dlio_benchmark.metrics.summary import (
+    Window,
+    au_percent,
+    condensed,
+    overlong,
+    problems,
+    throughput,
+    unmeasured,
+)
 from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.plan.schedule import Scheduled
 from dlio_benchmark.report import results
@@ -188,7 +196,7 @@ class Job:
             launch=self.launch,
             started=self.started,
             ended=local_time(),
-            notes=(*trained.notes, *unmeasured(records, _window(workload))),
+            notes=(*trained.notes, *_remarks(workload, records)),
         )
         reads = trained.loader != "synthetic" and bool(workload.dataset.format.value != "synthetic")
         found = problems(records, decoded=reads)
@@ -218,6 +226,16 @@ class Job:
     def _told(self, workload: Workload) -> Told:
         teller = _Teller(self.log, self.comm, _window(workload), workload)
         return Told(teller.planned, teller.step, teller.ended)
+
+
+def _remarks(workload: Workload, records: Sequence[RankRecord]) -> list[str]:
+    """Return what to know of the metrics before they are believed."""
+    window = _window(workload)
+    asked = {
+        DatasetType.TRAIN: workload.train.computation_time.mean,
+        DatasetType.VALID: workload.evaluation.eval_time.mean,
+    }
+    return [*unmeasured(records, window), *overlong(records, window, asked)]
 
 
 def _window(workload: Workload) -> Window:

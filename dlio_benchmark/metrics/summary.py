@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dlio_benchmark.common.enumerations import DatasetType
@@ -22,6 +22,7 @@ from dlio_benchmark.metrics.events import Phase, RankRecord, StepSums
 
 MIB = 2**20
 GIB = 2**30
+_OVERLONG = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,21 @@ def unmeasured(ranks: Sequence[RankRecord], window: Window) -> list[str]:
         f"{window.exclude_end} at the end are left out; AU and throughput count as 0"
         for split, steps in splits.items()
     ]
+
+
+def overlong(ranks: Sequence[RankRecord], window: Window, asked_s: Mapping[DatasetType, float]) -> list[str]:
+    """Return a line for each split whose steps computed much longer on average than ``asked_s``; it raises their AU."""
+    out = []
+    for split, seconds in asked_s.items():
+        sums = [sums_of(phase, window) for rank in ranks for phase in rank.phases if phase.split is split]
+        steps = sum(len(one) for one in sums)
+        took = sum(one.compute_ns for one in sums) / 1e9 / steps if steps else 0.0
+        if took > _OVERLONG * seconds > 0:
+            out.append(
+                f"{split}: a step computed for {took:.3g} s on average, {seconds:.3g} s were asked for; AU counts the "
+                "longer time and is too high: the hosts have too few processors for their ranks"
+            )
+    return out
 
 
 def _is_empty(phase: Phase, window: Window) -> bool:

@@ -18,6 +18,7 @@ from dlio_benchmark.metrics.summary import (
     Window,
     au_percent,
     condensed,
+    overlong,
     problems,
     shares,
     skew,
@@ -162,6 +163,17 @@ def test_a_split_of_which_nothing_is_measured_is_named(steps: int, start: int, e
     said = unmeasured([record(done), record(done, rank=1)], window)
     assert len(said) == (steps <= start + end)
     assert all(f"of train: {steps} steps" in line for line in said)
+
+
+@pytest.mark.parametrize(("took_ns", "lines"), [(10**9, 0), (1_200_000_000, 0), (1_300_000_000, 1)])
+def test_a_computation_that_takes_much_longer_than_asked_is_said_to_raise_the_utilization(
+    took_ns: int, lines: int
+) -> None:
+    ranks = [record(phase([(1, took_ns, 1)] * 3), rank=rank) for rank in range(2)]
+    said = overlong(ranks, Window(), {DatasetType.TRAIN: 1.0, DatasetType.VALID: 0.1})
+    assert len(said) == lines
+    assert all("train: a step computed for 1.3 s on average, 1 s were asked for" in line for line in said)
+    assert overlong(ranks, Window(), {DatasetType.TRAIN: 0.0}) == []
 
 
 def test_fewer_steps_than_planned_are_a_problem() -> None:
