@@ -41,6 +41,12 @@ def test_a_folder_of_the_user_wins_and_ours_stay_there(tmp_path: Path) -> None:
     assert "flux" in compose_workload(["workload=flux_a100"], own).workload["model"]["name"]
 
 
+def test_the_run_folder_is_named_after_the_model_or_the_default_name(tmp_path: Path) -> None:
+    own = folder(tmp_path, named="model: {name: mine}\n", bare="framework: pytorch\n")
+    assert compose_workload(["workload=named"], own).run_dir.startswith("./hydra_log/mine/")
+    assert compose_workload(["workload=bare"], own).run_dir.startswith("./hydra_log/default/")
+
+
 def test_a_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder(tmp_path / "configs", new="model: {name: new}\n")
     monkeypatch.chdir(tmp_path)
