@@ -17,6 +17,7 @@ _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 _OWN_FILES = "dlio_benchmark version "
 _LONGEST_STRING = 100 << 20
 _MOST_ELEMENTS = 1 << 20
+MOST_BYTES = 128 << 20
 _PLAUSIBLE_BYTES = 256 << 20
 _PLAUSIBLE_RATIO = 1032
 
@@ -35,6 +36,12 @@ def footer_bytes(tail: memoryview, file_bytes: int) -> int:
     length = int.from_bytes(tail[-8:-4], "little") + TAIL_BYTES
     if length > file_bytes - 4:
         msg = f"the footer cannot have {length} bytes in a file of {file_bytes}; the file is damaged or cut off"
+        raise ParquetFileError(msg)
+    if length > MOST_BYTES:
+        msg = (
+            f"the footer has {length} bytes, at most {MOST_BYTES} are read; the file is damaged, or was written with "
+            "too many row groups or columns"
+        )
         raise ParquetFileError(msg)
     return length
 

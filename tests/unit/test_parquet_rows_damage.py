@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ from parquet_files import CODECS, PATH, by_pyarrow, numbers, opened, rows_of, sa
 from dlio_benchmark.common.enumerations import ColumnType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import DataError, ParquetFileError
+from dlio_benchmark.parquet.decode_footer import MOST_BYTES
 from dlio_benchmark.reader.parquet_reader import ParquetRows
+from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.memory import MemoryInput, MemoryStorage
 
 MIB = 1 << 20
@@ -144,6 +148,22 @@ def test_a_file_that_is_cut_off_is_refused_on_opening(number: int, share: float)
 def test_what_is_no_parquet_file_is_refused_on_opening(octets: bytes, what: str) -> None:
     with pytest.raises(ParquetFileError, match=f"^{PATH}: .*{what}"):
         opened(octets)
+
+
+@pytest.mark.parametrize("length", [MOST_BYTES, 2**31 - 1, 2**32 - 1])
+def test_a_footer_beyond_all_measure_is_refused_before_it_is_read(tmp_path: Path, length: int) -> None:
+    """The file is as large as its footer says, and takes no room: it has holes."""
+    with open(tmp_path / "x.parquet", "wb") as file:
+        file.write(b"PAR1")
+        file.truncate(length + 8)
+        file.seek(length + 8)
+        file.write(length.to_bytes(4, "little") + b"PAR1")
+    tracemalloc.start()
+    with pytest.raises(ParquetFileError, match=rf"^x.parquet: the footer has {length + 8} bytes, at most"):
+        ParquetRows(LocalStorage(str(tmp_path)), None).open("x.parquet")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MIB
 
 
 @given(number=files, share=st.floats(0, 1, exclude_max=True), index=st.integers(0, 2))
