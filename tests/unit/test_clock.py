@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +49,46 @@ def test_a_thread_and_those_that_it_starts_sleep_sharply_once_asked_to() -> None
     thread.start()
     thread.join()
     assert found == [1_000, 1_000]
+
+
+SOURCES = sorted((Path(__file__).parents[2] / "dlio_benchmark").rglob("*.py"))
+OF_THE_WALL = ("time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.ctime", "time.clock_gettime")
+# Why a file may know the clock of the wall.
+ALLOWED = {
+    "utils/statscounter.py": "an interface of DLIO's, whose callers set its starts by that clock",
+    "mlpstorage/results.py": "names folders by the time, and looks for a free one",
+}
+RECKONING = ("timedelta", "total_seconds", "timestamp", "fromisoformat", "strptime")
+
+
+def wall_clocks(source: str) -> Iterator[str]:
+    """Yield what measures time by a clock that people and NTP set, or reckons with its readings."""
+    for node in ast.walk(ast.parse(source)):
+        text = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+        if text in OF_THE_WALL:
+            yield text
+        if isinstance(node, ast.ImportFrom) and node.module == "time":
+            yield from (f"time.{name.name}" for name in node.names if f"time.{name.name}" in OF_THE_WALL)
+        if text.rpartition(".")[2] in RECKONING:
+            yield text
+        if isinstance(node, ast.BinOp) and "now(" in ast.unparse(node):
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_time_is_measured_by_a_clock_that_may_be_set(path: Path) -> None:
+    found = list(wall_clocks(path.read_text(encoding="utf-8")))
+    assert bool(found) is (str(path.relative_to(SOURCES[0].parent)) in ALLOWED), found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\nbegin = time.time()\n",
+        "from time import time_ns\n",
+        "spent = datetime.now() - begin\n",
+        "spent = (end - begin).total_seconds()\n",
+    ],
+)
+def test_a_clock_of_the_wall_is_found(source: str) -> None:
+    assert list(wall_clocks(source)) != []
