@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,9 @@ options:
   --help, -h               print this
 
 Start several ranks with a launcher: mpirun -n 4 dlio_benchmark workload=NAME ...
-Workloads: {workloads}
+Exit codes: 0 done and proven, 2 usage, 78 configuration; the others are in the README.
+Shipped workloads:
+{workloads}
 """
 
 
@@ -130,7 +133,7 @@ def _told(arguments: Arguments) -> str | None:
     if arguments.show == "help":
         folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "workload")
         names = sorted(name.removesuffix(".yaml") for name in os.listdir(folder) if name.endswith(".yaml"))
-        return USAGE.format(workloads=", ".join(names))
+        return USAGE.format(workloads=textwrap.fill(", ".join(names), 100, initial_indent="  ", subsequent_indent="  "))
     if arguments.show not in _SHOWN:
         msg = f"--cfg takes 'job', got {arguments.show!r}"
         raise UsageError(msg)
@@ -361,6 +364,14 @@ def query(argv: Sequence[str]) -> int:
         print(f"error: {Redactor.of(os.environ, argv).text(str(error))}", file=sys.stderr)
         return int(error.code)
     return Exit.OK
+
+
+def set_dftracer_initialize(status: bool) -> None:
+    """Do nothing: there is no tracer to start; tools that drive DLIO from Python call this first."""
+
+
+def set_dftracer_finalize(status: bool) -> None:
+    """Do nothing, as `set_dftracer_initialize`."""
 
 
 def main() -> None:

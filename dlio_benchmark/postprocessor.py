@@ -255,9 +255,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         _complete(args)
         processor = DLIOPostProcessor(args)
-        print(processor.text(), end="")
-        if args.html:
-            _write_page(processor, args)
+        text = processor.text()
+        print(text, _page_line(processor, args) if args.html else "", sep="", end="", flush=True)
     except DlioError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(error.code)
@@ -286,13 +285,14 @@ def _config_path(args: argparse.Namespace) -> str:
     return ""
 
 
-def _write_page(processor: DLIOPostProcessor, args: argparse.Namespace) -> None:
+def _page_line(processor: DLIOPostProcessor, args: argparse.Namespace) -> str:
+    """Write the page and return the line that names it; nothing where the extra for pages is not installed."""
     try:
         from dlio_benchmark.report.page import write_page  # noqa: PLC0415 - needs the extra report
     except ImportError:
         print("no page: install the extra with pip install 'dlio_benchmark[report]'", file=sys.stderr)
-        return
-    print(f"page: {write_page(processor, args.name, args.html)}")
+        return ""
+    return f"page: {write_page(processor, args.name, args.html)}\n"
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from dlio_benchmark import main as main_module
 from dlio_benchmark import session
 from dlio_benchmark.comm import Solo
 from dlio_benchmark.config.model import Workload
@@ -119,3 +120,8 @@ def test_the_deadline_is_given_in_seconds(words: list[str]) -> None:
 def test_a_deadline_that_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--deadline takes seconds from 0 to"):
         parse(["--deadline", text])
+
+
+@pytest.mark.parametrize("name", ["set_dftracer_initialize", "set_dftracer_finalize"])
+def test_calls_for_a_tracer_that_is_not_there_do_nothing(name: str) -> None:
+    assert getattr(main_module, name)(True) is None
