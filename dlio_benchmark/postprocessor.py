@@ -256,7 +256,8 @@ def run(argv: Sequence[str]) -> int:
         _complete(args)
         processor = DLIOPostProcessor(args)
         text = processor.text()
-        print(text, _page_line(processor, args) if args.html else "", sep="", end="", flush=True)
+        text += _page_line(processor, args) if args.html else ""
+        print(text, end="")  # at once, so that a reader of the first lines ends nothing half-way
     except DlioError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(error.code)
