@@ -4,8 +4,9 @@ Getting large pieces from the system, and giving them back, costs about as much 
 allocators that keep what one thread has released for that thread alone grow with the number of threads.  Here a piece
 belongs to nobody: when the last view of it is gone, whichever thread asks next gets it, the warmest one first.
 
-Invariant: pieces in use and those that wait have together at most one and a half times the bytes that were ever in use
-at the same time.
+Invariant: pieces in use and those that wait have together at most twice the bytes that were ever in use at the same
+time.  So much may wait because pieces of different sizes are needed in turn; where they are of one size, none is made
+beyond those that were in use at once.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Pieces:
         with self._lock:
             self._used_bytes += many
             self._most_bytes = max(self._most_bytes, self._used_bytes)
-            while self._idle and self._used_bytes + self._idle_bytes > self._most_bytes * 3 // 2:
+            while self._idle and self._used_bytes + self._idle_bytes > self._most_bytes * 2:
                 self._idle_bytes -= len(self._idle.pop(0))
 
     def _await(self, array: NDArray[np.uint8], piece: mmap.mmap) -> None:

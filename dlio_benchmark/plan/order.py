@@ -78,8 +78,12 @@ class _Round:
         self._key, self._most = key, np.uint64(most)
         self._table = self._of(np.arange(1 << bits, dtype=np.int64)) if 1 << bits <= uses else None
 
-    def __call__(self, halves: Ids) -> Ids:
-        return self._of(halves) if self._table is None else np.take(self._table, halves, mode="wrap")
+    def change(self, halves: Ids, others: Ids, room: Ids) -> None:
+        """Change ``halves`` by what ``others`` make of this round; ``room`` is as large as they are."""
+        if self._table is None:
+            halves ^= self._of(others)
+        else:
+            halves ^= np.take(self._table, others, mode="wrap", out=room)
 
     def _of(self, halves: Ids) -> Ids:
         return (_scrambled(halves.astype(np.uint64), self._key) & self._most).astype(np.int64)
@@ -113,10 +117,10 @@ def _rounds(n: int, key: int, uses: int) -> _Rounds:
 
 
 def _once(ids: Ids, rounds: _Rounds) -> Ids:
-    upper, lower = ids >> rounds.low, ids & ((1 << rounds.low) - 1)
+    upper, lower, room = ids >> rounds.low, ids & ((1 << rounds.low) - 1), np.empty_like(ids)
     for of_lower, of_upper in rounds.each:
-        upper ^= of_lower(lower)
-        lower ^= of_upper(upper)
+        of_lower.change(upper, lower, room)
+        of_upper.change(lower, upper, room)
     upper <<= rounds.low
     upper |= lower
     return upper
