@@ -110,6 +110,9 @@ FAULTS: Mapping[str, Callable[[Comm], object]] = {
     "launcher SIGTERM": tell_launcher(signal.SIGTERM),
     "launcher SIGINT": tell_launcher(signal.SIGINT),
     "launcher SIGINT twice": tell_launcher(signal.SIGINT, signal.SIGINT),
+    "front end killed": tell_launcher(signal.SIGKILL),
+    "front end SIGTERM": tell_launcher(signal.SIGTERM),
+    "front end SIGINT twice": tell_launcher(signal.SIGINT, signal.SIGINT),
     "slow": go_slowly,
 }
 FOR_GOOD = frozenset({"slow"})

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,8 +25,10 @@ from pathlib import Path
 import yaml
 from findings import Finding
 
-from dlio_benchmark.board import MARK
-from dlio_benchmark.launch import Launcher, find_launcher, marked
+from dlio_benchmark.board import MARK as LAUNCH_MARK
+from dlio_benchmark.launch import Launcher, find_launcher
+from dlio_benchmark.mlpstorage.status import Status
+from verification.probes.processes import MARK, marked
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -69,6 +72,7 @@ class Fault:
         stages: where it can strike.
         options: more words for the command.
         deadline_s: how long no rank may move.
+        front: whether the job is started by the front end, and the fault is the front end's.
         call: before which call it strikes instead of the stage's.
         survives: whether the job has to succeed all the same, and name the rank as a straggler.
         ranks: of the job; several, where a launcher must be prevented from hiding which one it was.
@@ -81,6 +85,7 @@ class Fault:
     options: tuple[str, ...] = ()
     deadline_s: float = DEADLINE_S
     ranks: int = 2
+    front: bool = False
     call: str = ""
     survives: bool = False
 
@@ -105,6 +110,10 @@ FAULTS: Mapping[str, Fault] = {
     "launcher killed": Fault(),
     "launcher SIGTERM": Fault(),
     "launcher SIGINT": Fault(),
+    "launcher SIGINT twice": Fault(),
+    "front end killed": Fault(front=True, stages=("generate",)),
+    "front end SIGTERM": Fault(Status.INTERRUPTED, front=True, stages=("generate",)),
+    "front end SIGINT twice": Fault(Status.INTERRUPTED, front=True, stages=("generate",)),
 }
 TELLING = (
     ("exception", "generate"),
@@ -187,13 +196,33 @@ class Site:
             *(word for word in options if word != "verify"),
         ]
 
-    def run(self, ranks: int, program: list[str], fired: Path, out: Path) -> Ended:
-        """Run a program as ``ranks`` ranks to its end, and to that of all that it started."""
+    def front_end(self, engine: list[str], out: Path) -> list[str]:
+        """Return what starts ``engine`` by the front end, as ranks that generate."""
+        stand_in = out / "bin" / "dlio_benchmark"
+        stand_in.parent.mkdir()
+        stand_in.write_text(f'#!/bin/sh\nexec {shlex.join([self.python, *engine])} "$@"\n')
+        stand_in.chmod(0o755)
+        options = {
+            "--model": "unet3d",
+            "--hosts": "localhost",
+            "--exec-type": "mpi",
+            "--dataset-format": "parquet",
+            "--num-processes": "2",
+            "--dlio-bin-path": str(stand_in.parent),
+            "--results-dir": str(out / "results"),
+            "--data-dir": str(out / "data"),
+        }
+        words = [word for option in options.items() for word in option]
+        sizes = ["dataset.num_files_train=400", "dataset.num_samples_per_file=4", "dataset.record_length_bytes=4000"]
+        return [self.python, "-m", "dlio_benchmark.mlpstorage.cli", "training", "datagen", *words, "--params", *sizes]
+
+    def run(self, program: list[str], fired: Path, out: Path) -> Ended:
+        """Run a program to its end, and to that of all that it started."""
         mark = uuid.uuid4().hex
-        environ = {**os.environ, **self.launcher.environ(), MARK: mark, "PYTHONPATH": f"{ROOT}"}
+        environ = {**os.environ, **self.launcher.environ(), LAUNCH_MARK: mark, MARK: mark, "PYTHONPATH": f"{ROOT}"}
         with open(out / "stdout", "wb") as stdout, open(out / "stderr", "wb") as stderr:
             job = subprocess.Popen(
-                self.launcher.command(ranks, program),
+                program,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -214,13 +243,13 @@ class Site:
         job.wait()
         began = fired.read_text().split() if fired.exists() else []
         said = "".join((out / name).read_text(errors="replace") for name in ("stdout", "stderr"))
-        kept = [path.read_text(errors="replace") for path in (out / "failure.json", out / "dlio.log") if path.exists()]
+        papers = [path for name in ("failure.json", "dlio.log") for path in out.rglob(name)]
         summary = out / "summary.json"
         code = job.returncode if job.returncode >= 0 else 128 - job.returncode
         return Ended(
             code,
             said,
-            "".join(kept),
+            "".join(path.read_text(errors="replace") for path in papers),
             ended - float(began[0]) if began else 0.0,
             tuple(left),
             bool(began),
@@ -247,7 +276,8 @@ def prepare(site: Site) -> None:
         out = site.folder / f"prepared-{name}"
         out.mkdir()
         words = site.words(out, site.folder / name, (*STAGES["generate"].options, *options))
-        ended = site.run(2, [site.python, "-m", "dlio_benchmark.main", *words], out / "fired", out)
+        engine = [site.python, "-m", "dlio_benchmark.main", *words]
+        ended = site.run(site.launcher.command(2, engine), out / "fired", out)
         if ended.code:
             raise RuntimeError(f"the data set of the matrix cannot be made: {ended.code}\n{ended.said}")
 
@@ -260,21 +290,20 @@ def cell(site: Site, name: str, stage: str, folder: str) -> Ended:
     out.mkdir()
     data = out / "data" if stage == "generate" else site.folder / ("few" if fault.alone else "many")
     fired = out / "fired"
-    plan = [
-        name,
-        "--stage",
-        where.pulse,
-        "--call",
-        fault.call or where.call,
-        "--rank",
-        str(ranks - 1),
-        "--fired",
-        str(fired),
-    ]
-    busy = 0.0 if fault.alone or stage == "train" else BUSY_S
+    busy_s = 0.0 if fault.alone or stage == "train" else BUSY_S
+    plan = {
+        "--stage": where.pulse,
+        "--call": fault.call or where.call,
+        "--rank": ranks - 1,
+        "--fired": fired,
+        "--busy": busy_s,
+    }
+    planted = [name, *(str(word) for option in plan.items() for word in option), "--"]
+    engine = [str(HERE / "faulty.py"), *planted]
+    if fault.front:
+        return site.run(site.front_end(engine, out), fired, out)
     words = site.words(out, data, (*where.options, *fault.options), fault.deadline_s)
-    program = [site.python, str(HERE / "faulty.py"), *plan, "--busy", str(busy), "--", *words]
-    return site.run(ranks, program, fired, out)
+    return site.run(site.launcher.command(ranks, [site.python, *engine, *words]), fired, out)
 
 
 def judged(name: str, stage: str, ended: Ended) -> list[str]:
@@ -304,7 +333,9 @@ def named(name: str, stage: str, rank: int) -> tuple[str, ...]:
         return f"missing: rank {rank}", f"rank {rank} on host .*: {STAGES[stage].pulse}", where
     if name == "collective mismatch":
         return f"rank {rank}: gather 'planted'", where
-    return (where,) if name.startswith("launcher") else (rf"rank {rank}\b.* {where}",)
+    if name.startswith(("launcher", "front end")):
+        return (rf'(in stage: |"stage": "){STAGES[stage].pulse}',)
+    return (rf"rank {rank}\b.* {where}",)
 
 
 def cells(many: int, seed: int) -> list[tuple[str, str]]:
@@ -352,7 +383,8 @@ def told(heard: str) -> str:
         return straggler[0]
     failed = re.search(r"(rank \d+) of \d+ on host \S+ \(pid \d+\) failed in stage: (.*)\n\s*(.*)", heard)
     if failed is None:
-        return "nothing"
+        noted = re.search(r'"(rank)": (\d+),.*"stage": "([^"]*)",.*"error": "(\w+)"', heard, re.DOTALL)
+        return "nothing" if noted is None else f"{noted[1]} {noted[2]}, {noted[3]}: {noted[4]} (recorded)"
     who, where, what = failed.groups()
     at_fault = re.search(r"missing: (rank \d+)|(rank \d+) on host \S+ \(pid \d+\) ended without a word", what)
     who = next(filter(None, at_fault.groups()), who) if at_fault else who
