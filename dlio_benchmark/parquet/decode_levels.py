@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+
+_STEP_BITS = 1 << 20  # so that a large page takes little memory
 
 
 def _varint(text: bytes, at: int) -> tuple[int, int]:
@@ -65,41 +66,42 @@ def are_all(text: bytes, count: int, highest: int) -> bool:
     return True
 
 
-def _bits(text: bytes, count: int) -> NDArray[np.bool_] | None:
-    """Return ``count`` levels of one bit, or None if ``text`` does not hold them."""
-    bits = np.empty(count, np.bool_)
-    packed = np.frombuffer(text, np.uint8)
-    at = filled = 0
-    try:
-        while filled < count:
-            head, at = _varint(text, at)
-            run = min(count - filled, (head >> 1) * 8 if head & 1 else head >> 1)
-            if run == 0:
-                return None
-            if head & 1:
-                unpacked = np.unpackbits(packed[at : at + (head >> 1)], count=run, bitorder="little")
-                if at + (run + 7) // 8 > len(text):
-                    return None
-                bits[filled : filled + run] = unpacked
-                at += head >> 1
-            else:
-                bits[filled : filled + run] = text[at]
-                at += 1
-            filled += run
-    except (IndexError, ValueError):
-        return None
-    return bits
-
-
 @lru_cache(maxsize=64)
 def are_lists(text: bytes, count: int, size: int, phase: int) -> bool:
     """Return whether ``count`` repetition levels make lists of ``size`` values, and of no other length.
 
     ``phase`` is how many values of the first list stand on an earlier page.
     """
-    bits = _bits(text, count)
-    if bits is None:
+    at = seen = 0
+    try:
+        while seen < count:
+            head, at = _varint(text, at)
+            run = min(count - seen, (head >> 1) * 8 if head & 1 else head >> 1)
+            first = -(phase + seen) % size
+            if head & 1:
+                fits = _are_packed_lists(text[at : at + (head >> 1)], run, size, first)
+                at += head >> 1
+            else:
+                fits = first >= run if text[at] == 1 else text[at] == 0 and first == 0 and 1 in (run, size)
+                at += 1
+            if not (run and fits):
+                return False
+            seen += run
+    except (IndexError, ValueError):
         return False
-    starts = np.zeros(count, np.bool_)
-    starts[-phase % size :: size] = True
-    return bool((bits != starts).all())
+    return True
+
+
+def _are_packed_lists(packed: bytes, count: int, size: int, first: int) -> bool:
+    """Return the same of ``count`` levels of one bit each; ``first`` levels stand before the next list begins."""
+    if len(packed) * 8 < count:
+        return False
+    octets = np.frombuffer(packed, np.uint8)
+    for done in range(0, count, _STEP_BITS):
+        many = min(_STEP_BITS, count - done)
+        bits = np.unpackbits(octets[done // 8 :][: -(-many // 8)], count=many, bitorder="little")
+        expected = np.ones(many, np.uint8)
+        expected[(first - done) % size :: size] = 0
+        if not np.array_equal(bits, expected):
+            return False
+    return True

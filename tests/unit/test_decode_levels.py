@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -96,3 +97,15 @@ def test_levels_that_end_early_carry_news(case: tuple[list[int], int, int, bytes
     levels, size, phase, octets = case
     if levels:
         assert not are_lists(octets[: max(0, len(octets) - cut)], len(levels), size, phase)
+
+
+@given(size=st.integers(1, 1 << 21), phase=st.integers(0, 1 << 21), wrong=st.none() | st.integers(0, (1 << 21) + 99))
+def test_long_runs_of_bits_are_looked_at_to_the_end(size: int, phase: int, wrong: int | None) -> None:
+    count = (1 << 21) + 100
+    levels = np.ones(count, np.uint8)
+    levels[-phase % size :: size] = 0
+    if wrong is not None:
+        levels[wrong] ^= 1
+    octets = varint(-(-count // 8) << 1 | 1) + np.packbits(levels, bitorder="little").tobytes()
+    assert are_lists(octets, count, size, phase % size) == (wrong is None)
+    assert not are_lists(octets[:-1], count, size, phase % size)
