@@ -2,7 +2,8 @@
 
 The kernel's lock on the open file decides between processes of one machine and ends with its holder, however that
 dies.  What is written in the file names the owner, and decides between machines where the file system does not
-carry the kernel's lock: an owner on another machine is believed, one on this machine only while it lives.
+carry the kernel's lock: an owner on another machine is believed, one on this machine only while it lives.  Where the
+file system knows no locks at all, several may write their names at once; the last one stays, and the others see it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from dlio_benchmark.storage.posix import O_CLAIM, Posix, again, release
 
 LOCK_NAME = ".dlio_lock"
 _TRIES = 50
+# From looking who owns a lock to writing one's name takes much less.
+_SETTLE_S = 1.0
 # File systems that know no kernel locks say so; there the name in the file decides alone.
 _WITHOUT_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK})
 
@@ -66,30 +69,50 @@ def locked(folder: str, calls: Posix | None = None) -> Iterator[Owner]:
     path = os.path.join(folder, LOCK_NAME)
     with writing(path, "lock the folder"):
         make_folders(folder, calls)
-        fd = _claimed(path, calls)
+        fd, is_known = _claimed(path, calls)
+    lost = False
     try:
         me = Owner.me()
         with writing(path, "name the owner of the lock"):
             os.ftruncate(fd, 0)
             write_all(fd, json.dumps(asdict(me)).encode(), path, calls)
             again(calls.fsync, fd)
+        if not is_known:
+            lost = True
+            _stay_named(path, calls)
+            lost = False
         yield me
     finally:
-        with contextlib.suppress(OSError):  # a lock that stays is recovered by the next one
-            again(calls.unlink, path)
+        if not lost:
+            with contextlib.suppress(OSError):  # a lock that stays is recovered by the next one
+                again(calls.unlink, path)
         with contextlib.suppress(OSError):
             release(calls, fd)
 
 
-def _claimed(path: str, calls: Posix) -> int:
-    """Return the open lock file, held by this process; the file may be replaced while we wait, so look again."""
+def _stay_named(path: str, calls: Posix) -> None:
+    """Refuse if somebody who began at the same time has written its name over ours, once all such must have done so."""
+    time.sleep(_SETTLE_S)
+    with writing(path, "read the owner of the lock"):
+        fd = again(calls.open, path, O_CLAIM)  # opened anew, for it may be another machine that wrote
+    try:
+        _believe(fd, path)
+    finally:
+        release(calls, fd)
+
+
+def _claimed(path: str, calls: Posix) -> tuple[int, bool]:
+    """Return the open lock file, held by this process, and whether the file system knows locks.
+
+    The file may be replaced while we wait, so look again.
+    """
     for _ in range(_TRIES):
         fd = again(calls.open, path, O_CLAIM)
         try:
-            _take(fd, path)
+            is_known = _take(fd, path)
             if not _replaced(fd, path):
                 _believe(fd, path)
-                return fd
+                return fd, is_known
         except BaseException:
             os.close(fd)
             raise
@@ -97,8 +120,8 @@ def _claimed(path: str, calls: Posix) -> int:
     return _refuse(path, None)
 
 
-def _take(fd: int, path: str) -> None:
-    """Lock the file, or refuse with the name of the living owner.
+def _take(fd: int, path: str) -> bool:
+    """Lock the file, or refuse with the name of the living owner; return whether the file system knows locks.
 
     An owner needs a moment to write its name after it has taken the lock, and a name may be that of an owner that has
     just died; either way, look again.
@@ -113,8 +136,9 @@ def _take(fd: int, path: str) -> None:
         except OSError as error:
             if error.errno not in _WITHOUT_LOCKS:
                 raise
-        return
-    _refuse(path, None)
+            return False
+        return True
+    return _refuse(path, None)
 
 
 def _believe(fd: int, path: str) -> None:

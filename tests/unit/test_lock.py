@@ -11,13 +11,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from dlio_benchmark.errors import CannotCreateError, Exit, LockHeldError
+from dlio_benchmark.storage import lock
 from dlio_benchmark.storage.lock import LOCK_NAME, Owner, locked
+from dlio_benchmark.storage.posix import Posix
 
 HOLDER = """
 import sys
@@ -118,6 +120,30 @@ def test_without_kernel_locks_the_name_in_the_file_decides(tmp_path: Path, monke
         holder.wait()
         with locked(str(tmp_path)):
             pass
+
+
+@dataclass(frozen=True, slots=True)
+class Raced(Posix):
+    """Calls between which another machine writes its name into the lock: after that of this process."""
+
+    folder: Path = Path()
+
+    def fsync(self, fd: int) -> None:
+        if (self.folder / LOCK_NAME).exists():
+            note(self.folder, replace(Owner.me(), host="elsewhere"))
+
+
+def test_without_kernel_locks_the_last_of_those_who_begin_at_once_is_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_fd: int, _how: int) -> None:
+        raise OSError(errno.ENOSYS, "not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    monkeypatch.setattr(lock, "_SETTLE_S", 0.0)
+    with pytest.raises(LockHeldError, match="on elsewhere"), locked(str(tmp_path), Raced(tmp_path)):
+        pytest.fail("two owners at once")
+    assert json.loads((tmp_path / LOCK_NAME).read_text())["host"] == "elsewhere"
 
 
 def test_a_place_where_no_folder_can_be_made_is_named() -> None:
