@@ -178,7 +178,10 @@ def _gaps(phase: Phase, *, decoded: bool) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Where the time of the ranks went, in seconds summed over ranks and phases, and what bounds the run."""
+    """Where the time of the ranks went, in seconds summed over ranks and phases, and what bounds the run.
+
+    ``au`` is the share of the window that was spent computing; of all time where no step is in the window.
+    """
 
     compute_s: float
     wait_s: float
@@ -189,15 +192,16 @@ class Shares:
     shuffle_s: float
     preprocess_s: float
     total_s: float
+    au: float
 
     @property
     def verdict(self) -> str:
-        """What bounds the run: the largest of waiting, barrier and the rest, which is the client's.
+        """What bounds the run: the accelerators if they compute 95 % of the time that counts for their utilization.
 
-        For waiting it is the slower stage behind it.
+        Else it is the largest of waiting, barrier and the rest, which is the client's; for waiting it is the slower
+        stage behind it.
         """
-        lost = self.wait_s + self.barrier_s + self.other_s
-        if self.total_s <= 0 or lost <= 0.05 * self.total_s:
+        if self.total_s <= 0 or self.au >= 0.95:
             return "accelerator-bound"
         if self.barrier_s > max(self.wait_s, self.other_s):
             return "barrier-bound"
@@ -213,6 +217,8 @@ def shares(ranks: Sequence[RankRecord], window: Window = Window()) -> Shares:
     wait = sum(one.load_ns for one in sums) / 1e9
     barrier = sum(one.barrier_ns for one in sums) / 1e9
     total = math.fsum(phase.seconds for phase in phases)
+    counted = math.fsum(window_ns(phase, window) for phase in phases if not _is_empty(phase, window)) / 1e9
+    computed = compute if counted <= 0 else sum(one.window_compute_ns for one in sums) / 1e9
     return Shares(
         compute_s=compute,
         wait_s=wait,
@@ -223,6 +229,7 @@ def shares(ranks: Sequence[RankRecord], window: Window = Window()) -> Shares:
         shuffle_s=sum(phase.tally.shuffle_ns for phase in phases) / 1e9,
         preprocess_s=sum(phase.tally.preprocess_ns for phase in phases) / 1e9,
         total_s=total,
+        au=computed / (counted or total) if counted or total else 0.0,
     )
 
 

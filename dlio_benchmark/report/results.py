@@ -130,7 +130,7 @@ def proof_of(outcome: Outcome) -> dict[str, Any]:
         "version": __version__,
         "ranks": len(outcome.ranks),
         "verdict": where.verdict,
-        "seconds": asdict(where),
+        "seconds": {name: value for name, value in asdict(where).items() if name.endswith("_s")},
         "skew": _skew_of(outcome),
         "read_mode": str(outcome.workload.dataset.parquet.read_mode),
         "decode": outcome.decode,

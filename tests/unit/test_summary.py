@@ -8,7 +8,7 @@ from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dlio_benchmark.common.enumerations import DatasetType
@@ -204,6 +204,20 @@ def test_a_loop_that_neither_waits_nor_computes_is_bound_by_the_client() -> None
 )
 def test_the_verdict_names_what_bounds_the_run(step: tuple[int, int, int], tally: Tally, verdict: str) -> None:
     assert shares([record(replace(phase([step] * 5), tally=tally))]).verdict == verdict
+
+
+@given(st.lists(STEP, min_size=2, max_size=8), st.integers(0, 3))
+def test_the_verdict_and_the_utilization_speak_of_the_same_steps(steps: list[tuple[int, int, int]], left: int) -> None:
+    made, window = phase(steps), Window(min(left, len(steps) - 1))
+    assume(window_ns(made, window) > 0)
+    busy = au_percent(made, window) >= 95
+    assert (shares([record(made)], window).verdict == "accelerator-bound") == busy
+
+
+def test_a_first_step_that_is_left_out_does_not_decide_the_verdict() -> None:
+    made = replace(phase([(1000, 100, 0), *[(0, 100, 0)] * 4]), tally=Tally(io_ns=1000))
+    assert shares([record(made)], Window(1)).verdict == "accelerator-bound"
+    assert shares([record(made)], Window(0)).verdict == "storage-bound"
 
 
 @given(st.lists(st.lists(STEP, min_size=3, max_size=3), min_size=2, max_size=6))
