@@ -48,16 +48,20 @@ class Launcher:
     program: str
     dialect: Dialect
 
-    def command(self, n: int, argv: Sequence[str], *, hosts: Sequence[tuple[str, int]] = ()) -> list[str]:
+    def command(
+        self, n: int, argv: Sequence[str], *, hosts: Sequence[tuple[str, int]] = (), passing: Sequence[str] = ()
+    ) -> list[str]:
         """Return the words that start ``argv`` as ``n`` ranks, on this host or on ``hosts`` with so many slots each.
 
-        Ranks are never bound to cores: their readers are threads.
+        Ranks are never bound to cores: their readers are threads.  ``passing`` are variables of the environment that
+        ranks of other hosts get, too; some launchers pass all of them anyway.
         """
         words = [self.program, "-n", str(n)]
         if hosts:
             words += ["-host", ",".join(f"{name}:{slots}" for name, slots in hosts)]
         if self.dialect is Dialect.OPEN_MPI:
             words += ["--oversubscribe", "--bind-to", "none", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
+            words += [word for name in passing for word in ("-x", name)]
         return [*words, *argv]
 
     def environ(self) -> dict[str, str]:

@@ -9,12 +9,14 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dlio_benchmark.mlpstorage.models import CONFIG_DIR
 from dlio_benchmark.mlpstorage.parameters import Override, literal
 
 ENGINE = "dlio_benchmark"
+_VARIABLE = "DLIO_SECRET_"
 _LAUNCHER_VARIABLE = {"mpirun": "MPI_RUN_BIN", "mpiexec": "MPI_EXEC_BIN"}
 
 
@@ -34,6 +36,22 @@ def find_launcher(name: str, environment: Mapping[str, str]) -> str | None:
     if named:
         return shutil.which(named)
     return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+
+
+def apart(overrides: Sequence[Override]) -> tuple[tuple[Override, ...], dict[str, str]]:
+    """Return the overrides with references in place of secret texts and numbers, and the variables that they refer to.
+
+    Every user of a host sees the command lines on it, but only their own environments.
+    """
+    variables: dict[str, str] = {}
+    given = []
+    for override in overrides:
+        if override.secret and isinstance(override.value, str | int | float) and not isinstance(override.value, bool):
+            name = f"{_VARIABLE}{len(variables)}"
+            variables[name] = str(override.value)
+            override = replace(override, text=f"${{oc.env:{name}}}")  # noqa: PLW2901 - the same one, said otherwise
+        given.append(override)
+    return tuple(given), variables
 
 
 def engine_words(

@@ -205,10 +205,12 @@ def command_words(plan: Plan, tools: Tools, leaf: Path) -> list[str]:
     """
     request = plan.request
     folder = request.data_folder
+    overrides, variables = launching.apart(plan.overrides)
     engine = launching.engine_words(
-        tools.engine, request.workload, leaf, plan.overrides, data_folder=folder.absolute() if folder else None
+        tools.engine, request.workload, leaf, overrides, data_folder=folder.absolute() if folder else None
     )
     if tools.launcher is None:
         return engine
     placement = place(request.hosts, request.processes)
-    return tools.launcher.command(request.processes, [*request.launcher_arguments, *engine], hosts=placement)
+    words = [*request.launcher_arguments, *engine]
+    return tools.launcher.command(request.processes, words, hosts=placement, passing=tuple(variables))

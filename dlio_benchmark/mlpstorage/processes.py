@@ -9,9 +9,10 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, BinaryIO
 
 from dlio_benchmark import launch
@@ -23,6 +24,7 @@ _POLL_S = 0.1
 _OUTPUT_VARIABLE = "DLIO_OUTPUT_FOLDER"
 _LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
 _FAILED = FAILED_IN.encode()
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,30 @@ class Sink:
     path: Path
 
 
-def run(words: Sequence[str], stdout: Sink, stderr: Sink, *, ranks: int = 1, secrets: Sequence[str] = ()) -> Ended:
+def run(
+    words: Sequence[str],
+    stdout: Sink,
+    stderr: Sink,
+    *,
+    ranks: int = 1,
+    secrets: Sequence[str] = (),
+    variables: Mapping[str, str] = _NONE,
+) -> Ended:
     """Run ``words`` to its end; each line of its output goes to the terminal and to the sink's file.
 
     A SIGINT, SIGTERM or SIGHUP to this process ends the child and all that it started within seconds.
 
     Args:
         ranks: the most ranks that it starts.
+        secrets: texts that are neither shown nor kept.
+        variables: what its environment has besides that of this process.
 
     Raises:
         OSError: if the child cannot be started, or a file cannot be opened.
     """
     mark = uuid.uuid4().hex
-    environ = {name: text for name, text in os.environ.items() if name != _OUTPUT_VARIABLE} | {_LAUNCH_VARIABLE: mark}
+    environ = {name: text for name, text in os.environ.items() if name != _OUTPUT_VARIABLE}
+    environ |= {_LAUNCH_VARIABLE: mark, **variables}
     pipe = subprocess.PIPE
     with (
         _watched_signals() as asked,

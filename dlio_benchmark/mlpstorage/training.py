@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from dlio_benchmark.errors import CannotCreateError, DlioError, Exit, InterruptedRunError
-from dlio_benchmark.mlpstorage import cluster, manifest, metadata, planning, processes, results, rules
+from dlio_benchmark.mlpstorage import cluster, launching, manifest, metadata, planning, processes, results, rules
 from dlio_benchmark.mlpstorage.metadata import Outcome
 from dlio_benchmark.mlpstorage.planning import Plan
 from dlio_benchmark.mlpstorage.request import Training
@@ -208,10 +208,9 @@ def _outcome_of(error: BaseException) -> Outcome:
 def _run(launched: Launch, leaf: Leaf, words: Sequence[str]) -> dict[str, Any] | None:
     """Run the engine to a proven success; return what the metadata says of the timeseries."""
     request = launched.plan.request
-    secrets = [str(override.value) for override in launched.plan.overrides if override.secret]
     sampled = _timeseries(request)
     with sampled.sampling() if sampled else contextlib.nullcontext():
-        ended = _child(words, leaf, ranks=request.processes, secrets=secrets)
+        ended = _child(words, leaf, launched.plan)
     series = _keep_timeseries(sampled, leaf)
     _demand_success(ended, leaf)
     if request.command == "datagen":
@@ -219,12 +218,14 @@ def _run(launched: Launch, leaf: Leaf, words: Sequence[str]) -> dict[str, Any] |
     return series
 
 
-def _child(words: Sequence[str], leaf: Leaf, *, ranks: int, secrets: Sequence[str]) -> processes.Ended:
+def _child(words: Sequence[str], leaf: Leaf, plan: Plan) -> processes.Ended:
     """Run the engine to its end, its output kept in ``leaf``."""
+    secrets = [str(override.value) for override in plan.overrides if override.secret]
+    variables = launching.apart(plan.overrides)[1]
     stdout = processes.Sink(sys.stdout.buffer, leaf.log_path("stdout"))
     stderr = processes.Sink(sys.stderr.buffer, leaf.log_path("stderr"))
     try:
-        return processes.run(words, stdout, stderr, ranks=ranks, secrets=secrets)
+        return processes.run(words, stdout, stderr, ranks=plan.request.processes, secrets=secrets, variables=variables)
     except OSError as error:
         raise LaunchError(f"'{words[0]}' cannot be launched: {error}") from error
 

@@ -1,7 +1,8 @@
 """A stand-in for the engine: reads the line it is launched by, leaves the files that it owes.
 
-The environment steers it: STUB_EXIT is its exit code, STUB_OMIT a file it does not write, STUB_INCOMPLETE
-makes its summary say so, STUB_WAIT makes it start a child and wait, both ignoring gentle signals.
+The environment steers it: STUB_EXIT is its exit code, STUB_OMIT a file it does not write, STUB_ENVIRON where it
+writes its environment, STUB_INCOMPLETE makes its summary say so, STUB_WAIT makes it start a child and wait, both
+ignoring gentle signals.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ def main() -> int:
     leaf = Path(values["++hydra.run.dir"])
     config = leaf / values["++hydra.output_subdir"]
     config.mkdir(parents=True)
+    if "STUB_ENVIRON" in os.environ:
+        Path(os.environ["STUB_ENVIRON"]).write_text(json.dumps(dict(os.environ)))
     (leaf / "argv.json").write_text(json.dumps(sys.argv))
     for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
         (config / name).write_text("{}\n")

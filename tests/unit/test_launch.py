@@ -71,6 +71,11 @@ def test_open_mpi_may_run_more_ranks_than_cores_unbound() -> None:
     assert ("--allow-run-as-root" in words) == (os.geteuid() == 0) == bool(OPEN_MPI.environ())
 
 
+def test_variables_are_passed_on_where_a_launcher_does_not_do_it_anyway() -> None:
+    assert OPEN_MPI.command(2, ["prog"], passing=["A", "B"])[-5:] == ["-x", "A", "-x", "B", "prog"]
+    assert HYDRA.command(2, ["prog"], passing=["A"]) == HYDRA.command(2, ["prog"])
+
+
 @pytest.mark.parametrize("launcher", [HYDRA, OPEN_MPI], ids=lambda launcher: launcher.dialect.value)
 def test_hosts_are_given_with_their_slots(launcher: Launcher) -> None:
     words = launcher.command(5, ["prog"], hosts=[("a", 3), ("b", 2)])
