@@ -196,7 +196,8 @@ class Job:
             launch=self.launch,
             started=self.started,
             ended=local_time(),
-            notes=(*trained.notes, *_remarks(workload, records)),
+            notes=trained.notes,
+            warnings=(*trained.doubts, *_doubts(workload, records)),
         )
         reads = trained.loader != "synthetic" and bool(workload.dataset.format.value != "synthetic")
         found = problems(records, decoded=reads)
@@ -214,8 +215,10 @@ class Job:
 
     def _write_summary(self, outcome: results.Outcome) -> None:
         self._write("summary.json", results.summary_of(outcome))
+        for warning in outcome.warnings:
+            self.log.line("warning", warning)
         for note in outcome.notes:
-            self.log.line("warning", note) if "foreign" in note else self.log.output(note)
+            self.log.output(note)
         self.log.output(f"Saved outputs in {self.folder}")
         self.log.output("\n" + results.metric_lines(outcome))
         self.log.output(results.verdict_line(outcome))
@@ -228,7 +231,7 @@ class Job:
         return Told(teller.planned, teller.step, teller.ended)
 
 
-def _remarks(workload: Workload, records: Sequence[RankRecord]) -> list[str]:
+def _doubts(workload: Workload, records: Sequence[RankRecord]) -> list[str]:
     """Return what to know of the metrics before they are believed."""
     window = _window(workload)
     asked = {

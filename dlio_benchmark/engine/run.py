@@ -123,13 +123,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training run did on this rank."""
+    """What a training run did on this rank; ``doubts`` are what its data set cannot prove."""
 
     phases: tuple[Phase, ...]
     record_bytes: float
     loader: str
     decode: str
     notes: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 def foresee(workload: Workload, comm: Comm) -> None:
@@ -202,9 +203,10 @@ def training(settled: Settled, comm: Comm, clock: Clock, told: Told) -> Trained:
         phases = job.phases()
     finally:
         chosen.loader.close()
-    notes = [note for one in files.values() for note in one.notes] + [chosen.note] * bool(chosen.note)
+    notes = [note for one in files.values() if one.proven for note in one.notes] + [chosen.note] * bool(chosen.note)
+    doubts = [note for one in files.values() if not one.proven for note in one.notes]
     record_bytes = nominal_row_bytes(workload.dataset)
-    return Trained(tuple(phases), record_bytes, chosen.loader.name, reader.decode, tuple(notes))
+    return Trained(tuple(phases), record_bytes, chosen.loader.name, reader.decode, tuple(notes), tuple(doubts))
 
 
 @dataclass(frozen=True, slots=True)

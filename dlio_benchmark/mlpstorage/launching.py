@@ -54,6 +54,13 @@ def apart(overrides: Sequence[Override]) -> tuple[tuple[Override, ...], dict[str
     return tuple(given), variables
 
 
+def sought_launcher(name: str, environment: Mapping[str, str]) -> str:
+    """Return in words which launcher is looked for, and where."""
+    variable = _LAUNCHER_VARIABLE[name]
+    named = environment.get(variable)
+    return f"'{named}', which {variable} names," if named else f"'{name}', beside this program or on PATH,"
+
+
 def engine_words(
     engine: str, workload: str, leaf: Path, overrides: Sequence[Override], *, data_folder: Path | None
 ) -> list[str]:

@@ -134,7 +134,7 @@ def find_tools(request: Training, environment: dict[str, str]) -> tuple[Tools, l
             launcher = _identified(program, problems)
         elif not _runs_alone(request):
             problems.append(
-                f"the launcher '{request.args.mpi_bin}' is not found beside this program or on PATH;"
+                f"the launcher {launching.sought_launcher(request.args.mpi_bin, environment)} is not found;"
                 " install the extra 'mpi', or use one process on this host"
             )
     return Tools(engine or launching.ENGINE, launcher), problems

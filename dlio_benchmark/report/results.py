@@ -48,6 +48,7 @@ class Outcome:
     started: str
     ended: str
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     problems: Sequence[str] = ()
 
     @property
@@ -141,7 +142,7 @@ def proof_of(outcome: Outcome) -> dict[str, Any]:
             phase_proof(phases, outcome.window) for phases in zip(*(rank.phases for rank in outcome.ranks), strict=True)
         ],
         "peak_rss_bytes": [rank.peak_rss_bytes for rank in outcome.ranks],
-        "notes": list(outcome.notes),
+        "notes": [*outcome.warnings, *outcome.notes],
     }
 
 

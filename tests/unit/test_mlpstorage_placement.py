@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import QuotedString
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlio_benchmark.mlpstorage.launching import ENGINE, engine_words, find_engine, find_launcher
+from dlio_benchmark.mlpstorage.launching import ENGINE, engine_words, find_engine, find_launcher, sought_launcher
 from dlio_benchmark.mlpstorage.parameters import Override
 from dlio_benchmark.mlpstorage.placement import Host, parse_hosts, place
 from dlio_benchmark.mlpstorage.status import LaunchError
@@ -83,3 +83,8 @@ def test_the_environment_names_the_launcher(tmp_path: Path) -> None:
     program.chmod(stat.S_IRWXU)
     assert find_launcher("mpirun", {"MPI_RUN_BIN": str(program)}) == str(program)
     assert find_launcher("mpiexec", {"MPI_EXEC_BIN": str(tmp_path / "absent")}) is None
+
+
+def test_a_launcher_is_sought_where_the_environment_says() -> None:
+    assert sought_launcher("mpirun", {}) == "'mpirun', beside this program or on PATH,"
+    assert sought_launcher("mpiexec", {"MPI_EXEC_BIN": "/x/y"}) == "'/x/y', which MPI_EXEC_BIN names,"
