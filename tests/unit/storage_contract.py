@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,12 @@ def read(storage: Storage, path: str) -> bytes:
         file.close()
 
 
-class StorageContract:
+class StorageContract(ABC):
     """Tests of one storage."""
 
+    @abstractmethod
     def make(self, tmp_path: Path) -> Storage:
         """Return an empty storage."""
-        raise NotImplementedError
 
     def test_what_is_written_is_read(self, tmp_path: Path) -> None:
         storage = self.make(tmp_path)

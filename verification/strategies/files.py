@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 CODECS = ("none", "snappy", "gzip", "zstd", "lz4")
 LEVELS = {"gzip": (1, 9), "zstd": (-3, 9)}
 MODES = ("default", "row_group")
+EMPTY_DICTIONARY_BYTES, EMPTY_RUNS_BYTES = 8, 100
+"""More than pyarrow's encoders of dictionaries, and of booleans in pages of version 2, hold when they are empty."""
 _ENCODINGS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (pa.types.is_int32, ("DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT")),
     (pa.types.is_int64, ("DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT")),
@@ -47,20 +49,20 @@ class Layout:
     encoding: int | None = None
     groups: tuple[int, ...] | None = None
 
-    def arguments(self, schema: pa.Schema) -> dict[str, Any]:
-        """Return the layout as arguments of `pyarrow.parquet.ParquetWriter` for a table of ``schema``.
+    def arguments(self, table: pa.Table) -> dict[str, Any]:
+        """Return the layout as arguments of `pyarrow.parquet.ParquetWriter` for ``table``.
 
-        Lists of booleans get pages of version 1: pyarrow cannot read a page of version 2 back that has only empty ones.
+        pyarrow begins a chunk of lists with an empty page if a page is full before its first value, and does not find
+        the rows behind it.  So pages of lists are at least as large as what its encoders hold when they are empty.
         """
+        least_bytes = max(map(self._empty_bytes, table.schema.types), default=0)
         return {
             "compression": self.codec,
             "compression_level": self.level,
             "use_dictionary": self.dictionary and self.encoding is None,
-            "data_page_version": "1.0"
-            if any(_has_lists_of_bools(field.type) for field in schema)
-            else self.page_version,
+            "data_page_version": self.page_version,
             "write_statistics": self.statistics,
-            "data_page_size": self.page_bytes,
+            "data_page_size": max(self.page_bytes, least_bytes),
             "write_batch_size": self.page_rows,
             "write_page_checksum": self.checksums,
             "store_schema": self.store_schema,
@@ -69,9 +71,8 @@ class Layout:
     def written(self, table: pa.Table) -> bytes:
         """Return ``table`` as a Parquet file, written by pyarrow."""
         sink = io.BytesIO()
-        with pq.ParquetWriter(
-            sink, table.schema, column_encoding=self._encodings(table), **self.arguments(table.schema)
-        ) as out:
+        encodings = self._encodings(table)
+        with pq.ParquetWriter(sink, table.schema, column_encoding=encodings, **self.arguments(table)) as out:
             for start, stop in self.cuts(table.num_rows):
                 out.write_table(table.slice(start, stop - start), row_group_size=max(1, stop - start))
         return sink.getvalue()
@@ -83,6 +84,11 @@ class Layout:
             return [(start, min(rows, start + self.row_group_size)) for start in starts]
         ends = [sum(self.groups[:number]) for number in range(len(self.groups) + 1)]
         return list(pairwise(ends))
+
+    def _empty_bytes(self, kind: pa.DataType) -> int:
+        if self.page_version == "2.0" and _has_lists_of_bools(kind):
+            return EMPTY_RUNS_BYTES
+        return EMPTY_DICTIONARY_BYTES if self.dictionary and _has_lists(kind) else 0
 
     def _encodings(self, table: pa.Table) -> dict[str, str] | None:
         if self.encoding is None:
@@ -96,11 +102,18 @@ class Layout:
         return {name: word for name, word in known.items() if "." not in name} or None
 
 
+def _parts(kind: pa.DataType) -> list[pa.DataType]:
+    return [kind.field(place).type for place in range(kind.num_fields)] if pa.types.is_nested(kind) else []
+
+
+def _has_lists(kind: pa.DataType) -> bool:
+    return pa.types.is_nested(kind) and (not pa.types.is_struct(kind) or any(map(_has_lists, _parts(kind))))
+
+
 def _has_lists_of_bools(kind: pa.DataType, below: bool = False) -> bool:
     if pa.types.is_boolean(kind):
         return below
-    parts = [kind.field(place).type for place in range(kind.num_fields)] if pa.types.is_nested(kind) else []
-    return any(_has_lists_of_bools(part, below or not pa.types.is_struct(kind)) for part in parts)
+    return any(_has_lists_of_bools(part, below or not pa.types.is_struct(kind)) for part in _parts(kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +180,8 @@ def layouts(draw: st.DrawFn, *, rows: int = 30, exact: bool = False) -> Layout:
         page_version=draw(st.sampled_from(["1.0", "2.0"])),
         statistics=draw(st.booleans()),
         level=draw(st.none() | st.integers(*levels)) if levels else None,
-        page_bytes=draw(st.sampled_from([64, 1024, 1 << 20])),
-        page_rows=draw(st.sampled_from([4, 64, 1024])),
+        page_bytes=draw(st.sampled_from([1, 64, 1 << 20])),
+        page_rows=draw(st.sampled_from([1, 3, 1024])),
         checksums=draw(st.booleans()),
         encoding=draw(st.none() | st.integers(0, 1)),
         groups=draw(st.none() | uneven_groups(rows)) if exact else None,
