@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +27,7 @@ from dlio_benchmark.engine.dataset import SplitFiles, check_shape, split_files
 from dlio_benchmark.engine.generate import Check, Generated, Progress, data_root, generate, layouts
 from dlio_benchmark.engine.parts import WRITERS, loader_of, reader_of
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
-from dlio_benchmark.errors import ConfigError, InvalidResultError, Issue
+from dlio_benchmark.errors import ConfigError, DlioError, InvalidResultError, Issue
 from dlio_benchmark.metrics.events import Phase
 from dlio_benchmark.plan.epoch import EpochPlan, World
 from dlio_benchmark.plan.generation import written_by
@@ -35,6 +37,7 @@ from dlio_benchmark.storage import cache
 from dlio_benchmark.storage.local import LocalStorage
 
 _SAMPLED_FILES = 64
+_CLOSING_S = 2.0
 Tree = Mapping[str, Any]
 
 
@@ -201,12 +204,26 @@ def training(settled: Settled, comm: Comm, clock: Clock, told: Told) -> Trained:
         }
         job = _Training(settled, comm, clock, told, files, chosen.loader)
         phases = job.phases()
-    finally:
-        chosen.loader.close()
+    except BaseException:
+        _leave(chosen.loader)
+        raise
+    chosen.loader.close()
     notes = [note for one in files.values() if one.proven for note in one.notes] + [chosen.note] * bool(chosen.note)
     doubts = [note for one in files.values() if not one.proven for note in one.notes]
     record_bytes = nominal_row_bytes(workload.dataset)
     return Trained(tuple(phases), record_bytes, chosen.loader.name, reader.decode, tuple(notes), tuple(doubts))
+
+
+def _leave(loader: Loader) -> None:
+    """Close a loader after an error, which is not kept waiting by reads that the storage does not answer."""
+
+    def close() -> None:
+        with contextlib.suppress(DlioError):  # the error that is on its way came first
+            loader.close()
+
+    closing = threading.Thread(target=close, name="closing", daemon=True)
+    closing.start()
+    closing.join(_CLOSING_S)
 
 
 @dataclass(frozen=True, slots=True)
