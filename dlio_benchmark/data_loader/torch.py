@@ -91,7 +91,8 @@ class TorchLoader:
                 "persistent_workers": True,
                 "prefetch_factor": max(1, in_flight),
                 "multiprocessing_context": context,
-                "worker_init_fn": partial(_begin, os.getpid()),
+                # a fork server is the parent of its workers, and ends with this process
+                "worker_init_fn": partial(_begin, None if context == "forkserver" else os.getpid()),
             }
         self._loader: Any = DataLoader(
             _Desks(sources),
@@ -170,8 +171,8 @@ class _Desks:
             return error
 
 
-def _begin(parent: int, _worker: int) -> None:
-    """Tie a worker to the process that started it, which alone answers to Ctrl-C."""
+def _begin(parent: int | None, _worker: int) -> None:
+    """Tie a worker to the process that started it, ``parent`` if it is known; this process alone answers to Ctrl-C."""
     die_with_parent(parent=parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -19,6 +19,7 @@ from dlio_benchmark.batch import Batch, Block
 from dlio_benchmark.clock import RealClock
 from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode, ShuffleScope
 from dlio_benchmark.config.model import Column
+from dlio_benchmark.config.rules import CONTEXTS
 from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
 from dlio_benchmark.data_loader.base import Loader, Source
 from dlio_benchmark.data_loader.direct import DirectLoader
@@ -106,6 +107,17 @@ def test_workers_give_the_batches_and_counts_of_the_reference(
     assert all(one.equals(other) for one, other in zip(got, expected, strict=True))
     assert {name: getattr(tally, name) for name in COUNTED} == {name: getattr(counted, name) for name in COUNTED}
     assert tally.files >= counted.files
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_workers_of_every_start_method_give_the_batches_of_the_reference(folder: Path, context: str) -> None:
+    plan = EpochPlan(np.array(ROWS), 5, World(0, 1))
+    made = TorchLoader([source(folder)], 1, row_bytes=SHARED_OUT, context=context)
+    try:
+        assert taken(made, plan)[0] == taken(DirectLoader(source(folder)), plan)[0]
+    finally:
+        made.close()
 
 
 def test_an_epoch_that_is_left_early_does_not_reach_into_the_next(folder: Path, loader: TorchLoader) -> None:
