@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
 
 def _piece_bytes(size: int) -> int:
     """Return the bytes of the pieces that serve ``size``: of few sizes, at most half as large again.
@@ -30,7 +32,10 @@ def _piece_bytes(size: int) -> int:
 
 
 class Pieces:
-    """Pieces of anonymous memory; safe to use from several threads.  A copy in another process begins empty."""
+    """Pieces of anonymous memory; safe to use from several threads.
+
+    Processes share none: a copy sent to another one begins empty, and what one that was forked writes is its own.
+    """
 
     def __init__(self) -> None:
         self._idle: list[mmap.mmap] = []
@@ -51,7 +56,7 @@ class Pieces:
         if size == 0:
             return memoryview(bytearray())
         many = _piece_bytes(size)
-        piece = self._taken(many) or mmap.mmap(-1, many)
+        piece = self._taken(many) or mmap.mmap(-1, many, flags=_OWN)
         self._lend(len(piece))
         array = np.frombuffer(piece, np.uint8, size)
         self._await(array, piece)

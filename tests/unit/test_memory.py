@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+import multiprocessing
 import pickle
 import threading
 
@@ -77,3 +78,17 @@ def test_a_copy_for_another_process_begins_empty() -> None:
     copy: Pieces = pickle.loads(pickle.dumps(memory))
     assert copy.idle_bytes == 0
     assert len(copy.reserve(10)) == 10
+
+
+def _fill(memory: Pieces, octet: int) -> None:
+    np.frombuffer(memory.reserve(5000), np.uint8)[:] = octet
+
+
+def test_processes_that_were_forked_write_into_pieces_of_their_own() -> None:
+    memory = Pieces()
+    memory.reserve(5000)  # from now on it waits, here and in the other process
+    other = multiprocessing.get_context("fork").Process(target=_fill, args=(memory, 7))
+    other.start()
+    other.join()
+    assert other.exitcode == 0
+    assert bytes(memory.reserve(5000)) == bytes(5000)
