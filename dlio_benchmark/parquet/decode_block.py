@@ -72,11 +72,11 @@ class BlockDecoder:
 
     def _take_all(self, portion: Portion, values: Sequence[Array]) -> None:
         self.viewed += len(values)
-        first, last = portion.slot.members[0][0], portion.slot.members[-1][0]
-        if first == last:
-            self._parts[first].update(zip(portion.slot.names, values, strict=True))
+        slot = portion.slot
+        if slot.group is not None:
+            self._parts[slot.group].update(zip(slot.names, values, strict=True))
             return
-        for (number, _), name, one in zip(portion.slot.members, portion.slot.names, values, strict=True):
+        for (number, _), name, one in zip(slot.members, slot.names, values, strict=True):
             self._parts[number][name] = one
 
     def _take_pages(self, number: int, place: int, body: memoryview) -> None:

@@ -70,14 +70,17 @@ class Form:
 class Slot:
     """What portions of one make have in common.
 
-    ``members`` are their chunks as (number of the row group, place there), and ``names`` their columns.  There is
-    no ``form`` until a second portion was seen, for of many makes there is but one.
+    ``members`` are their chunks as (number of the row group, place there), ``names`` their columns, and ``group`` is
+    the number of the row group if there is only one.  There is no ``form`` until a second portion was seen, for of many
+    makes there is but one.
     """
 
-    __slots__ = ("form", "members", "names", "seen")
+    __slots__ = ("form", "group", "members", "names", "seen")
 
     def __init__(self, members: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
         self.members, self.names = members, names
+        groups = {number for number, _ in members}
+        self.group = groups.pop() if len(groups) == 1 else None
         self.form: Form | None = None
         self.seen = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dlio_benchmark.common.enumerations import ColumnType, DatasetType, ReadMode
+from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
 from dlio_benchmark.errors import ParquetFileError
 from dlio_benchmark.parquet.decode_form import Form, View
+from dlio_benchmark.parquet.encode import Codec
+from dlio_benchmark.parquet.encode_footer import MAGIC, ChunkWritten, FooterBuilder, tail
+from dlio_benchmark.parquet.write_file import PageMaker
+from dlio_benchmark.parquet.write_plan import PageSpan, shape_of
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.synth import Series
 
 KINDS = (ColumnType.FLOAT32, ColumnType.INT8, ColumnType.FLOAT16, ColumnType.INT64, ColumnType.UINT8)
 COLUMNS = tuple(Column(f"{kind}", kind) for kind in KINDS)
@@ -107,3 +113,37 @@ def test_damage_of_a_header_is_reported_where_it_is_after_many_that_were_well(gr
     name = COLUMNS[leaf].name
     with pytest.raises(ParquetFileError, match=rf"^1\.parquet: row group {group}, column '{name}', byte {start}"):
         opened(storage, "1.parquet", reader).read(group)
+
+
+def woven(groups: int) -> bytes:
+    """Return a file of two columns whose row groups two by two lie inside each other: the first's chunks outside."""
+    columns = COLUMNS[:2]
+    shape = shape_of(columns, groups * GROUP, GROUP)
+    series = [Series(1, DatasetType.TRAIN, 0, column) for column in columns]
+    maker = PageMaker("woven", columns, series, shape, codec=Codec(Compression.NONE, None))
+    (out := io.BytesIO()).write(MAGIC)
+    chunks: dict[tuple[int, int], ChunkWritten] = {}
+    for first in range(0, groups, 2):
+        for group, column in ((first, 0), (first + 1, 0), (first + 1, 1), (first, 1)):
+            span = PageSpan(column, group * GROUP, (group + 1) * GROUP)
+            chunk = chunks[group, column] = ChunkWritten(maker.encoder(span), out.tell())
+            dictionary = chunk.encoder.dictionary
+            for page in (*([] if dictionary is None else [dictionary]), *maker.make([span])):
+                chunk.add(page)
+                out.writelines(page.parts)
+    footer = FooterBuilder(columns, {})
+    for group in range(groups):
+        footer.add_group(GROUP, [chunks[group, 0], chunks[group, 1]])
+    out.write(tail(footer.encoded()))
+    return out.getvalue()
+
+
+def test_chunks_of_row_groups_that_lie_inside_each_other_are_kept_apart() -> None:
+    storage, groups = MemoryStorage(), 8
+    storage.files["woven"] = woven(groups)
+    whole = expected(storage, "woven")
+    file = ParquetRows(storage, COLUMNS[:2], ReadMode.ROW_GROUP, group_window=2).open("woven")
+    for index in range(groups // 2):
+        rows = slice(index * 2 * GROUP, (index + 1) * 2 * GROUP)
+        got = file.read(index).block.columns
+        assert all(np.array_equal(got[name], whole[name][rows]) for name in got)
