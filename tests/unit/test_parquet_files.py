@@ -232,7 +232,8 @@ def test_memory_does_not_grow_with_the_row_group(threads: int) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert written.bytes > 64_000_000
-    assert peak < 14_000_000
+    in_flight = (threads + JOBS_AHEAD) * JOB_BYTES if threads else 0
+    assert peak < 14_000_000 + in_flight
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])

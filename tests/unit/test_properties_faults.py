@@ -20,7 +20,15 @@ from property_reading import MODE, PATH, Columns, columns_read, error_of, read_w
 from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.data_generator.parquet_generator import COMPRESSION_MAP, ParquetFiles
-from dlio_benchmark.errors import DataError, DataMissingError, DlioError, Exit, ParquetFileError, StorageError
+from dlio_benchmark.errors import (
+    DataError,
+    DataMissingError,
+    DlioError,
+    Exit,
+    ParquetFileError,
+    StorageError,
+    UnreadableError,
+)
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader.base import Reader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
@@ -188,7 +196,7 @@ AWAY: dict[str, tuple[Callable[[Path], None], type[DlioError], str]] = {
     "missing": (_nothing, DataMissingError, "no such file"),
     "dangling link": (_dangling, DataMissingError, "no such file"),
     "folder": (_folder, StorageError, "not a regular file"),
-    "permission denied": (_no_right, StorageError, "Permission denied"),
+    "permission denied": (_no_right, UnreadableError, "Permission denied"),
     "pipe": (_pipe, StorageError, "not a regular file"),
 }
 
