@@ -6,7 +6,9 @@ find it here.
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,10 +21,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Session:
-    """The workload and the group of this process, and one instance of each interface onto them."""
+    """The workload and the group of this process, and one instance of each interface onto them.
+
+    ``joined`` is the group that was joined here, and not handed over; here it must be left, too.
+    """
 
     workload: Workload = field(default_factory=Workload)
     comm: Comm | None = None
+    joined: Comm | None = None
     faces: dict[object, Any] = field(default_factory=dict)
 
 
@@ -41,10 +47,24 @@ def current_workload() -> Workload:
 
 
 def current_comm() -> Comm:
-    """Return the group of this process, which is joined on the first call."""
+    """Return the group of this process, which is joined on the first call and left when the process ends well."""
     if _session.comm is None:
-        _session.comm = connect(os.environ)
+        _session.comm = _session.joined = connect(os.environ)
+        atexit.register(_leave_at_the_end)
     return _session.comm
+
+
+def leave() -> None:
+    """Leave the group that `current_comm` joined, together with all ranks; nothing happens without one."""
+    joined, _session.joined = _session.joined, None
+    if joined is not None:
+        joined.close()
+
+
+def _leave_at_the_end() -> None:
+    """Leave the group, unless an error ends this process; that the group is still open then tells the other ranks."""
+    if getattr(sys, "last_value", None) is None:
+        leave()
 
 
 def known_comm() -> Comm | None:

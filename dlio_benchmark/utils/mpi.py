@@ -20,8 +20,9 @@ class DLIOMPI:
     """The group of ranks under DLIO's names; a worker that a rank started knows its rank and size only."""
 
     def __init__(self) -> None:
-        self.mpi_state = MPIState.UNINITIALIZED
-        self._world = World()
+        comm = session.known_comm()
+        self.mpi_state = MPIState.UNINITIALIZED if comm is None else MPIState.MPI_INITIALIZED
+        self._world = World() if comm is None else comm.world
 
     @classmethod
     def get_instance(cls) -> Self:
@@ -45,7 +46,8 @@ class DLIOMPI:
         self.mpi_state = MPIState.CHILD_INITIALIZED
 
     def finalize(self) -> None:
-        """Do nothing: whoever joined the group leaves it."""
+        """Leave the group, if it was joined here, together with all ranks; without a call they do so at their end."""
+        session.leave()
 
     def rank(self) -> int:
         """Return the number of this rank."""

@@ -131,13 +131,19 @@ class Ranks(Solo):
 def test_the_group_is_seen_from_a_rank() -> None:
     session.begin(Workload(), Ranks([5, 7, 1]))
     mpi = DLIOMPI.get_instance()
-    assert mpi.mpi_state is MPIState.UNINITIALIZED
-    mpi.initialize()
+    assert mpi.mpi_state is MPIState.MPI_INITIALIZED
     assert (mpi.rank(), mpi.size()) == (2, 4)
     assert (mpi.local_rank(), mpi.npernode(), mpi.ranks_per_node(), mpi.nnodes(), mpi.node()) == (0, 2, 2, 2, 1)
     assert (mpi.reduce(10), mpi.allreduce_min(10)) == (23, 1)
     assert mpi.comm() is session.current_comm()
     mpi.finalize()
+
+
+def test_a_process_alone_is_in_its_group_when_it_asks_for_it() -> None:
+    mpi = DLIOMPI.get_instance()
+    assert mpi.mpi_state is MPIState.UNINITIALIZED
+    mpi.initialize()
+    assert (mpi.mpi_state, mpi.rank(), mpi.size()) == (MPIState.MPI_INITIALIZED, 0, 1)
 
 
 def test_values_are_exchanged_between_all_ranks() -> None:
