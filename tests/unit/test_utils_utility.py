@@ -37,6 +37,8 @@ from dlio_benchmark.utils.utility import (
 @pytest.fixture(autouse=True)
 def _own_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_session", session.Session())
+    for name in ("PMI_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_the_time_is_local_and_has_microseconds() -> None:
