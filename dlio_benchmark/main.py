@@ -218,6 +218,7 @@ def _work(arguments: Arguments, environ: Mapping[str, str], comm: Comm, recorder
     log_path = os.path.join(folder, settled.workload.output.log_file)
     try:
         on_root(comm, "output folder", lambda: _open_output(composed, folder, log, settled.workload.output.log_file))
+        recorder.log = log_path
         if arguments.verify:
             comm.pulse.papers = (log_path, "")
             log.output(job.verify().text())

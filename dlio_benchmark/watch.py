@@ -176,7 +176,7 @@ class Watch:
 
     def _insist(self, now_ns: int) -> None:
         """End the group from here when the main thread does not come to take the verdict."""
-        patience_ns = FROZEN_NS if isinstance(self._guard.verdict, StalledError) else 2 * FROZEN_NS
+        patience_ns = FROZEN_NS // 2 if isinstance(self._guard.verdict, StalledError) else 2 * FROZEN_NS
         if now_ns - self._judged_ns > patience_ns and not self._guard.ending and self._guard.verdict is not None:
             self._guard.fail(self._guard.verdict)
 

@@ -11,7 +11,14 @@ from typing import Any
 
 from dlio_benchmark import __version__
 from dlio_benchmark.config.redact import Redactor
-from dlio_benchmark.errors import CannotCreateError, Exit, PeerFailedError
+from dlio_benchmark.errors import (
+    CannotCreateError,
+    Exit,
+    InterruptedRunError,
+    PeerFailedError,
+    RankLostError,
+    StalledError,
+)
 from dlio_benchmark.guard import Failure, Guard
 from dlio_benchmark.report.log import local_time
 from dlio_benchmark.report.strict_json import write_json
@@ -20,19 +27,22 @@ LAUNCH_VARIABLE = "DLIO_LAUNCH_ID"
 FAILURE = "failure.json"
 SUMMARY = "summary.json"
 _RESULT = re.compile(r"(summary|failure|[0-9]+_output|[0-9]+_per_epoch_stats)\.json(\.[0-9]+\.partial)?")
+_SHARED = (InterruptedRunError.__name__, RankLostError.__name__, StalledError.__name__)
 _STATES: Mapping[int, str] = {Exit.INTERRUPTED: "interrupted", Exit.TERMINATED: "interrupted"}
 
 
 @dataclass(slots=True)
 class Recorder:
-    """Writes how a run ended into ``folder``, once that is known; of several ranks that fail the last one stays.
+    """Writes how a run ended into ``folder`` and adds it to ``log``, once these are known.
 
+    Of several ranks that fail the record of the last one stays; what many ranks meet at once only rank 0 adds to the log.
     ``launch`` ties what is written to this launch, and ``redactor`` knows the secrets that must not be in it.
     """
 
     launch: str = ""
     redactor: Redactor = field(default_factory=Redactor)
     folder: str | None = None
+    log: str | None = None
 
     @classmethod
     def of(cls, launch: str, environ: Mapping[str, str], argv: Iterable[str]) -> Recorder:
@@ -45,7 +55,12 @@ class Recorder:
 
     def __call__(self, failure: Failure) -> None:
         """Write the record; that it cannot be written does not hide the failure itself."""
-        if self.folder is None or failure.error == PeerFailedError.__name__:
+        if failure.error == PeerFailedError.__name__:
+            return
+        if self.log is not None and (failure.rank == 0 or failure.error not in _SHARED):
+            with contextlib.suppress(OSError), open(self.log, "a", encoding="utf-8", errors="replace") as file:
+                file.write(f"[ERROR] {self.redactor.text(str(failure))}\n")
+        if self.folder is None:
             return
         record = {
             "complete": False,

@@ -103,6 +103,7 @@ FAULTS: Mapping[str, Callable[[Comm], object]] = {
     "SIGINT": signal_me(signal.SIGINT),
     "SIGSEGV": signal_me(signal.SIGSEGV),
     "hang": lambda comm: time.sleep(FOREVER_S),
+    "hang of all": lambda comm: time.sleep(FOREVER_S),
     "SIGSTOP": signal_me(signal.SIGSTOP),
     "collective mismatch": lambda comm: comm.gather(1, "planted"),
     "worker killed": kill_worker,
@@ -116,6 +117,7 @@ FAULTS: Mapping[str, Callable[[Comm], object]] = {
     "slow": go_slowly,
 }
 FOR_GOOD = frozenset({"slow"})
+EVERY_RANK = -1
 
 
 @dataclass
@@ -134,7 +136,7 @@ class Plan:
         comm = self.comm
         if comm is None or not comm.pulse.stage.startswith(self.stage):
             return
-        if comm.world.rank != self.rank:
+        if self.rank not in (EVERY_RANK, comm.world.rank):
             time.sleep(self.busy_s)
             return
         self.left -= 1

@@ -72,6 +72,7 @@ class Fault:
         stages: where it can strike.
         options: more words for the command.
         deadline_s: how long no rank may move.
+        every_rank: whether it strikes all ranks, not the last one only.
         front: whether the job is started by the front end, and the fault is the front end's.
         call: before which call it strikes instead of the stage's.
         survives: whether the job has to succeed all the same, and name the rank as a straggler.
@@ -85,6 +86,7 @@ class Fault:
     options: tuple[str, ...] = ()
     deadline_s: float = DEADLINE_S
     ranks: int = 2
+    every_rank: bool = False
     front: bool = False
     call: str = ""
     survives: bool = False
@@ -103,6 +105,7 @@ FAULTS: Mapping[str, Fault] = {
     "SIGINT": Fault(130),
     "SIGSEGV": Fault(ranks=4),
     "hang": Fault(71, stalls=True, alone=True, options=FEW),
+    "hang of all": Fault(71, stalls=True, alone=True, options=FEW, every_rank=True),
     "SIGSTOP": Fault(71, stalls=True, alone=True, options=FEW),
     "collective mismatch": Fault(70, alone=True, options=FEW),
     "worker killed": Fault(70, stages=("train",), options=TORCH, deadline_s=60.0),
@@ -294,7 +297,7 @@ def cell(site: Site, name: str, stage: str, folder: str) -> Ended:
     plan = {
         "--stage": where.pulse,
         "--call": fault.call or where.call,
-        "--rank": ranks - 1,
+        "--rank": -1 if fault.every_rank else ranks - 1,
         "--fired": fired,
         "--busy": busy_s,
     }
@@ -329,6 +332,8 @@ def named(name: str, stage: str, rank: int) -> tuple[str, ...]:
     where = f"in stage: {STAGES[stage].pulse}"
     if FAULTS[name].survives:
         return (f"straggler: rank {rank} on host",)
+    if FAULTS[name].every_rank:
+        return f"missing: ranks 0-{rank}", where
     if FAULTS[name].stalls:
         return f"missing: rank {rank}", f"rank {rank} on host .*: {STAGES[stage].pulse}", where
     if name == "collective mismatch":
@@ -386,7 +391,7 @@ def told(heard: str) -> str:
         noted = re.search(r'"(rank)": (\d+),.*"stage": "([^"]*)",.*"error": "(\w+)"', heard, re.DOTALL)
         return "nothing" if noted is None else f"{noted[1]} {noted[2]}, {noted[3]}: {noted[4]} (recorded)"
     who, where, what = failed.groups()
-    at_fault = re.search(r"missing: (rank \d+)|(rank \d+) on host \S+ \(pid \d+\) ended without a word", what)
+    at_fault = re.search(r"missing: (ranks? [\d-]+)|(rank \d+) on host \S+ \(pid \d+\) ended without a word", what)
     who = next(filter(None, at_fault.groups()), who) if at_fault else who
     cause = what.partition(":")[0] if re.match(r"\w+: ", what) else what
     return f"{who}, {where}: {cause}"[:110].replace("|", "/")

@@ -117,3 +117,19 @@ def test_a_run_that_fails_leaves_a_record_and_one_that_ends_well_none(tmp_path: 
     assert (summary["complete"], summary["valid"], summary["launch"]) == (True, True, "this launch")
     assert summary["problems"] == []
     assert not (tmp_path / "out" / FAILURE).exists()
+
+
+@pytest.mark.parametrize(
+    ("rank", "error", "is_logged"),
+    [(0, "InterruptedRunError", True), (1, "InterruptedRunError", False), (1, "StorageError", True)],
+)
+def test_the_log_says_how_the_run_ended_once(tmp_path: Path, rank: int, error: str, is_logged: bool) -> None:
+    log = tmp_path / "dlio.log"
+    log.write_text("[OUTPUT] begun\n", encoding="utf-8")
+    recorder = Recorder.of("", {"SOME_TOKEN": "abcdefghijk"}, [])
+    recorder.log = str(log)
+    recorder(Failure(rank, 2, "host", 3, "verify", 74, error, "cannot open abcdefghijk", ""))
+    said = log.read_text(encoding="utf-8")
+    assert ("failed in stage: verify" in said) is is_logged
+    assert "abcdefghijk" not in said
+    assert said.startswith("[OUTPUT] begun\n")
