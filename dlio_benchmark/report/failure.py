@@ -35,7 +35,7 @@ _STATES: Mapping[int, str] = {Exit.INTERRUPTED: "interrupted", Exit.TERMINATED: 
 class Recorder:
     """Writes how a run ended into ``folder`` and adds it to ``log``, once these are known.
 
-    Of several ranks that fail the record of the last one stays; what many ranks meet at once only rank 0 adds to the log.
+    Of several ranks that fail the record of the last one stays; what many meet at once only rank 0 adds to the log.
     ``launch`` ties what is written to this launch, and ``redactor`` knows the secrets that must not be in it.
     """
 
