@@ -84,7 +84,7 @@ class Fault:
     alone: bool = False
     stages: tuple[str, ...] = tuple(STAGES)
     options: tuple[str, ...] = ()
-    deadline_s: float = DEADLINE_S
+    deadline_s: float = 60.0
     ranks: int = 2
     every_rank: bool = False
     front: bool = False
@@ -104,11 +104,11 @@ FAULTS: Mapping[str, Fault] = {
     "SIGTERM": Fault(143),
     "SIGINT": Fault(130),
     "SIGSEGV": Fault(ranks=4),
-    "hang": Fault(71, stalls=True, alone=True, options=FEW),
-    "hang of all": Fault(71, stalls=True, alone=True, options=FEW, every_rank=True),
-    "SIGSTOP": Fault(71, stalls=True, alone=True, options=FEW),
+    "hang": Fault(71, stalls=True, deadline_s=DEADLINE_S, alone=True, options=FEW),
+    "hang of all": Fault(71, stalls=True, deadline_s=DEADLINE_S, alone=True, options=FEW, every_rank=True),
+    "SIGSTOP": Fault(71, stalls=True, deadline_s=DEADLINE_S, alone=True, options=FEW),
     "collective mismatch": Fault(70, alone=True, options=FEW),
-    "worker killed": Fault(70, stages=("train",), options=TORCH, deadline_s=60.0),
+    "worker killed": Fault(70, stages=("train",), options=TORCH),
     "slow": Fault(0, alone=True, stages=("train",), options=FEW, call="pread", survives=True),
     "launcher killed": Fault(),
     "launcher SIGTERM": Fault(),
