@@ -54,6 +54,24 @@ def a_second_engine_finds_no_difference(evidence: Recorder, make: MakeWriter, ra
     evidence.hold(differing, what="rows that are in one of two equal data sets only", at_most=0, unit="rows")
 
 
+def a_second_engine_finds_no_row_again(evidence: Recorder, make: MakeWriter, folder: Path) -> None:
+    """Hold that files of two ranks have no row in common, as duckdb compares them."""
+    written(make, workload_of(files=4), folder, 2)
+    rows = f"FROM read_parquet('{folder}/**/*.parquet')"
+    with duckdb.connect() as engine:
+        (every,) = engine.execute(f"SELECT count(*) {rows}").fetchone() or (0,)
+        (different,) = engine.execute(f"SELECT count(*) FROM (SELECT DISTINCT * {rows})").fetchone() or (0,)
+    evidence.hold(every - different, what="rows that duckdb finds again", at_most=0, unit="rows")
+
+
+@pytest.mark.claim("product-3")
+def test_a_second_engine_finds_no_row_again(evidence: Recorder, tmp_path: Path) -> None:
+    a_second_engine_finds_no_row_again(evidence, product_writer, tmp_path / "product")
+    name = "same-data-on-two-ranks"
+    with evidence.saboteur(name):
+        a_second_engine_finds_no_row_again(evidence, WRITERS[name], tmp_path / name)
+
+
 @pytest.mark.claim("product-3")
 def test_a_second_engine_finds_no_difference(evidence: Recorder, tmp_path: Path) -> None:
     a_second_engine_finds_no_difference(evidence, product_writer, 2, tmp_path / "product")
