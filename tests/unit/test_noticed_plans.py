@@ -16,7 +16,7 @@ from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.metrics.events import Phase, RankRecord, StepTimes
 from dlio_benchmark.metrics.summary import Shares, Window, au_percent, split_metrics, throughput, window_ns
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
 from dlio_benchmark.plan.layout import Layout
 from dlio_benchmark.plan.order import Order, mixed
 from dlio_benchmark.plan.schedule import Scheduled, schedule, shuffling
@@ -133,10 +133,11 @@ def test_pieces_of_a_global_order_begin_at_their_first_row() -> None:
     assert [piece.stop for piece in pieces] == [len(piece.rows) for piece in pieces if piece.rows is not None]
 
 
-@given(key=st.none() | st.integers(0, 99), batch=st.integers(1, 7))
-def test_no_piece_is_empty(key: int | None, batch: int) -> None:
-    plan = EpochPlan(np.array([10, 10, 10]), batch, shuffling=Shuffling(samples=key))
-    blocks = [3, 3, 4]
+@pytest.mark.parametrize("rank", [0, 1])
+@given(key=st.none() | st.integers(0, 99))
+def test_no_piece_is_empty_where_a_visit_begins_or_ends_with_a_block(rank: int, key: int | None) -> None:
+    plan = EpochPlan(np.array([10, 10, 10]), 5, World(rank, 2), shuffling=Shuffling(samples=key))
+    blocks = [5, 5]
     for visit in plan.visits():
         pieces = list(plan.visited(visit, blocks))
         assert all(piece.start < piece.stop <= blocks[piece.block] for piece in pieces)
