@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from lending import Lending
 from pages import pages
 from property_reading import PATH, read_whole, stored
 
@@ -26,7 +27,7 @@ from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.reader.base import Reader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
-from dlio_benchmark.storage.base import InputFile, Storage
+from dlio_benchmark.storage.base import Storage
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.memory import MemoryStorage
 from verification.contracts.loader import MakeLoader, direct, path_of, wide_files
@@ -167,33 +168,6 @@ def test_a_process_that_dies_of_damage_is_counted() -> None:
 
 
 # -- what is asked of the storage, and given back ----------------------------------------------------------------------
-class Lending:
-    """A storage that knows which of its files are open."""
-
-    def __init__(self, body: bytes) -> None:
-        self._inner = stored(body)
-        self.open = 0
-
-    def open_input(self, path: str) -> InputFile:
-        self.open += 1
-        return _Lent(self._inner.open_input(path), self)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-class _Lent:
-    def __init__(self, inner: InputFile, storage: Lending) -> None:
-        self._inner, self._storage, self.size = inner, storage, inner.size
-
-    def pread(self, offset: int, into: memoryview) -> int:
-        return self._inner.pread(offset, into)
-
-    def close(self) -> None:
-        self._storage.open -= 1
-        self._inner.close()
-
-
 def what_is_opened_is_closed(evidence: Recorder, make: MakeReader) -> None:
     """Hold that the storage gets back every file that it opened, also after a file that cannot be read."""
     lending = Lending(BODY)
