@@ -10,7 +10,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from verification.report.markdown import allowed, evidence_cell, value
+from verification.report.markdown import allowed, evidence_cell, margin, value
 from verification.report.plots import bounds_plot, history_plot, kill_plot, memory_plot, timeline_plot
 
 Row = Mapping[str, Any]
@@ -159,8 +159,7 @@ def _check(check: Row) -> str:
 
 def _figure_row(item: Row) -> str:
     times = f"{item['times']}×" + (f", rank {item['rank']}" if item["rank"] else "")  # noqa: RUF001 - a sign
-    margin = "" if item["margin"] is None else f"{item['margin']:,}"
-    cells = (item["what"], value(item), allowed(item) or item["note"], margin, times)
+    cells = (item["what"], value(item), allowed(item) or item["note"], margin(item), times)
     colour = "" if item["held"] else "bad"
     return f'<tr class="{colour}">{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
 

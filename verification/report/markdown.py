@@ -170,7 +170,12 @@ def figure(item: Row) -> str:
     text, bounds = f"{item['what']} {value(item)}", allowed(item)
     if not bounds:
         return text
-    return f"{text} ({bounds}, margin {item['margin']:,})" if item["margin"] else f"{text} ({bounds})"
+    return f"{text} ({bounds}, margin {margin(item)})" if item["margin"] else f"{text} ({bounds})"
+
+
+def margin(item: Row) -> str:
+    """Return the distance of a figure to its nearest bound; nothing if it has none."""
+    return "" if item["margin"] is None else f"{round(item['margin'], 6):,}"
 
 
 def value(item: Row) -> str:

@@ -44,7 +44,8 @@ def _bound_row(label: str, item: Row, times: int) -> str:
     begin = x(low if item["at_least"] is None else float(item["at_least"]))
     end = x(low + span if item["at_most"] is None else float(item["at_most"]))
     drawn = _box("band", begin, max(end - begin, 4)) + _box("good" if item["held"] else "bad", x(value) - 2, 4)
-    return _lane(label, drawn, f"{item['value']:,} {item['unit']}", f"{allowed(item)}, held {times} times")
+    often = "once" if times == 1 else f"{times} times"
+    return _lane(label, drawn, f"{item['value']:,} {item['unit']}", f"{allowed(item)}, held {often}")
 
 
 def memory_plot(figures: Iterable[Row]) -> str:
