@@ -182,7 +182,11 @@ class _Feeder:
     def _read(self, plan: EpochPlan, visit: Visit, file: OpenFile, opened: Tally) -> bool:
         """Ask for the blocks of a visit; the last load to be read closes the file."""
         counted: Tally | None = opened
-        loads = list(_loads(file, plan.visited(visit, block_rows(file)), self._budget.load_bytes))
+        try:
+            loads = list(_loads(file, plan.visited(visit, block_rows(file)), self._budget.load_bytes))
+        except BaseException:
+            file.close()
+            raise
         left = _Countdown(len(loads), file)
         for number, (pieces, cost) in enumerate(loads):
             if not self._admit(cost):
@@ -198,7 +202,10 @@ class _Feeder:
 
 
 def _loads(file: OpenFile, pieces: Iterable[Piece], most_bytes: int) -> Iterator[tuple[list[Piece], tuple[int, int]]]:
-    """Yield the pieces of a file as loads of up to ``most_bytes``, with what each costs: bytes and rows."""
+    """Yield the pieces of a file as loads of up to ``most_bytes``, with what each costs: bytes and rows.
+
+    A file of which nothing is wanted makes one load, that is empty.
+    """
     load: list[Piece] = []
     total = rows = 0
     for piece in pieces:
@@ -210,8 +217,7 @@ def _loads(file: OpenFile, pieces: Iterable[Piece], most_bytes: int) -> Iterator
         load.append(piece)
         total += size
         rows += piece.stop - piece.start
-    if load:
-        yield load, (total, rows)
+    yield load, (total, rows)
 
 
 class _Countdown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -259,13 +260,49 @@ class FailingReader:
 
 def test_after_a_failure_no_block_is_read_that_was_only_queued_and_every_file_is_closed() -> None:
     reader = FailingReader()
-    loader = ThreadsLoader(Source(reader, RealClock()), 1, Budget(loads=4))
+    loader = ThreadsLoader(Source(reader, RealClock()), 1, Budget(loads=4, load_bytes=0))
     with pytest.raises(ParquetFileError, match="block 0"):
         list(loader.batches(EpochPlan(np.array([4, 4, 4]), 1), path_of, Tally()))
     reader.ended.set()
     loader.close()
     assert set(reader.files[0].reads) <= {0, 1}
     assert all(file.closed for file in reader.files)
+
+
+class Contradicting(list[BlockShape]):
+    """Shapes of blocks that cannot be."""
+
+    def __iter__(self) -> Iterator[BlockShape]:
+        msg = "the footer lets column chunks overlap"
+        raise ParquetFileError(msg)
+
+
+class Only:
+    """A reader that knows one file."""
+
+    decode = "full"
+
+    def __init__(self, file: FailingFile) -> None:
+        self.file = file
+
+    def open(self, _path: str) -> FailingFile:
+        return self.file
+
+
+@pytest.mark.parametrize("shapes", [[], Contradicting()])
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_file_of_which_nothing_can_be_read_is_closed_and_counted(shapes: list[BlockShape], threads: int) -> None:
+    reader = FailingReader()
+    opened = reader.open("0")
+    opened.shapes, opened.footer_bytes = shapes, 5
+    only = Source(Only(opened), RealClock())
+    loader: Loader = ThreadsLoader(only, threads) if threads else DirectLoader(only)
+    tally = Tally()
+    with nullcontext() if type(shapes) is list else pytest.raises(ParquetFileError, match="overlap"):
+        assert list(loader.batches(EpochPlan(np.array([3]), 1), path_of, tally)) == []
+        assert (tally.files, tally.footer_bytes) == (1, 5)
+    loader.close()
+    assert opened.closed
 
 
 def test_preprocessing_takes_its_time_per_sample(storage: MemoryStorage) -> None:
