@@ -118,12 +118,17 @@ def pages(body: memoryview, chunk: Chunk, verify: bool) -> list[PageHeader]:
     return found
 
 
+def may_be_viewed(chunk: Chunk, leaf: Leaf) -> bool:
+    """Return whether `viewed` may find the values of ``chunk``, by what the footer says of it."""
+    return leaf.is_usual and chunk.codec == NO_CODEC and chunk.values == chunk.rows
+
+
 def viewed(body: memoryview, chunk: Chunk, leaf: Leaf) -> Array | None:
     """Return the values of ``chunk`` if it is laid out in one of the two usual ways, as `chunk_values` would.
 
     They are a PLAIN page, and a page of one-byte indices behind a dictionary that maps each index to itself.
     """
-    if not leaf.is_usual or chunk.codec != NO_CODEC or chunk.values != chunk.rows:
+    if not may_be_viewed(chunk, leaf):
         return None
     if leaf.identity:
         return _octets(body, chunk, leaf)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ParquetFileError
-from dlio_benchmark.parquet.decode import Chunk
+from dlio_benchmark.parquet.decode import Chunk, may_be_viewed
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder
 from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
 from dlio_benchmark.parquet.decode_form import Slot
@@ -36,7 +36,8 @@ class Request(NamedTuple):
 class Portion(NamedTuple):
     """Requests that share a piece of memory.
 
-    ``slot`` says which chunks they are, and is shared by portions whose chunks have the same sizes and order.
+    ``slot`` says which chunks they are, and is shared by portions whose chunks have the same sizes and order if all of
+    them may be viewed.
     """
 
     bytes: int
@@ -148,13 +149,19 @@ class Outline:
         members: Sequence[tuple[int, int]],
         groups: Sequence[Sequence[Chunk]],
     ) -> Portion:
+        owners = [self.plan.owners[place] for _, place in members]
+        names = tuple(owner.name for owner in owners)
         chunks = [(number, groups[number][place]) for number, place in members]
+        if not all(
+            owner.leaf and not owner.octets and may_be_viewed(one, owner.leaf)
+            for owner, (_, one) in zip(owners, chunks, strict=True)
+        ):
+            return Portion(total, requests, Slot(tuple(members), names))
         make = tuple((number, one.leaf, one.stored_bytes, one.rows, one.values, one.codec) for number, one in chunks)
         slots = self.slots
         if len(slots) > _MOST_SLOTS:
             slots.clear()
         slot = slots.get(make)
         if slot is None:
-            names = tuple(self.plan.owners[place].name for _, place in members)
             slot = slots[make] = Slot(tuple(members), names)
         return Portion(total, requests, slot)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -147,3 +149,26 @@ def test_chunks_of_row_groups_that_lie_inside_each_other_are_kept_apart() -> Non
         rows = slice(index * 2 * GROUP, (index + 1) * 2 * GROUP)
         got = file.read(index).block.columns
         assert all(np.array_equal(got[name], whole[name][rows]) for name in got)
+
+
+def test_reading_one_compressed_file_after_the_other_takes_no_more_memory_than_reading_two() -> None:
+    columns = tuple(Column(f"c{number}", ColumnType.FLOAT32) for number in range(20))
+    storage, files = MemoryStorage(), 5
+    writer = ParquetFiles(columns, Compression.SNAPPY, row_group_size=8)
+    for number in range(files):
+        writer.write(PlannedFile(DatasetType.TRAIN, number, str(number), 8 * 200 - number), storage)
+    reader = ParquetRows(storage, columns)
+    kept: list[int] = []
+    tracemalloc.start()
+    try:
+        for number in range(files):
+            file = reader.open(str(number))
+            for index in range(len(file.shapes)):
+                file.read(index)
+            file.close()
+            del file
+            gc.collect()
+            kept.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert kept[-1] - kept[1] < 1 << 18
