@@ -71,12 +71,19 @@ def tree(**dataset: Any) -> Tree:
 
 
 def make(
-    root: str, work: Tree | Workload, *, calls: Posix | None = None, comm: Comm | None = None, threads: int = 0
+    root: str,
+    work: Tree | Workload,
+    *,
+    calls: Posix | None = None,
+    comm: Comm | None = None,
+    threads: int = 0,
+    files_at_once: int = 1,
 ) -> Generated:
     """Generate the data set of a workload below ``root``."""
     workload = work if isinstance(work, Workload) else decode(work, strict=True).workload
     writer = ParquetWriter(workload, threads, lambda _bytes: None)
-    return generate(workload, LocalStorage(root, calls), comm or Solo(), writer=writer, progress=Unheard())
+    storage, group = LocalStorage(root, calls), comm or Solo()
+    return generate(workload, storage, group, writer=writer, progress=Unheard(), files_at_once=files_at_once)
 
 
 def files_below(root: str) -> dict[str, bytes]:

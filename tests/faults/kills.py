@@ -99,11 +99,14 @@ def run(many: int, folder: str, seed: int) -> Finding:
 
 
 def _kill_once(root: str, dice: random.Random, spent_s: float, found: Finding) -> None:
+    at_once = dice.choice((1, 3))
     if dice.random() < 0.5:
-        status = in_child(lambda: make(root, tree(), threads=1), kill_after_s=dice.uniform(0, 1.1 * spent_s))
+        status = in_child(
+            lambda: make(root, tree(), threads=1, files_at_once=at_once), kill_after_s=dice.uniform(0, 1.1 * spent_s)
+        )
     else:
         last = dice.randint(1, 90)
-        status = in_child(lambda: make(root, tree(), calls=Deadly(last), threads=1))
+        status = in_child(lambda: make(root, tree(), calls=Deadly(last), threads=1, files_at_once=at_once))
     killed = os.WIFSIGNALED(status)
     found.count("kills" if killed else "ended before the kill")
     if not killed and status != 0:
