@@ -73,7 +73,8 @@ class _Output:
 def beside(jobs: Iterable[Callable[[], T]], threads: int, stop: Stop) -> Generator[T, None, None]:
     """Yield what ``jobs`` make, in their order, made by ``threads`` threads; by the calling one if that is less than 2.
 
-    Close the iterator to end early.  The first error that a job raised is raised, whatever the order of the jobs.
+    Close the iterator to end early.  The first error that a job raised is raised, whatever the order of the jobs, and
+    no job begins after it.
     """
     if threads < 2:
         yield from (job() for job in jobs)
@@ -91,12 +92,13 @@ def beside(jobs: Iterable[Callable[[], T]], threads: int, stop: Stop) -> Generat
             stop.because_of(error)
             for future in waiting:
                 future.cancel()
-            if isinstance(error, _StoppedError) and stop.cause is not None:
+            if isinstance(error, Exception) and stop.cause is not None and stop.cause is not error:
                 raise stop.cause from None
             raise
 
 
 def _guarded(job: Callable[[], T], stop: Stop) -> T:
+    stop.check()
     try:
         return job()
     except BaseException as error:

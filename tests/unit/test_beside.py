@@ -67,3 +67,30 @@ def test_an_early_end_leaves_no_thread_and_no_file(threads: int) -> None:
         assert next(results) == 0
     assert threading.active_count() == before
     assert storage.files == {}
+
+
+def test_of_several_failures_the_first_is_raised() -> None:
+    stop, begun = Stop(), threading.Event()
+
+    def later() -> None:
+        begun.set()
+        while stop.cause is None:
+            pass
+        msg = "no space is left"
+        raise OSError(msg)
+
+    def first() -> None:
+        assert begun.wait(60)
+        msg = "the device is broken"
+        raise OSError(msg)
+
+    with pytest.raises(OSError, match="the device is broken"):
+        list(beside([later, first], 2, stop))
+
+
+def test_no_job_begins_after_a_failure() -> None:
+    stop, made = Stop(), list[int]()
+    stop.because_of(OSError("the disk is full"))
+    with pytest.raises(OSError, match="the disk is full"):
+        list(beside([partial(made.append, number) for number in range(4)], 2, stop))
+    assert made == []
