@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from dlio_benchmark.batch import Block, as_arrow, batches_of, copied, joined, taken
 from dlio_benchmark.memory import Pieces
@@ -54,7 +58,7 @@ def test_rows_are_put_into_just_the_memory_that_they_take(rows: int) -> None:
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.float32, np.float64])
 def test_numbers_move_within_their_room_and_nowhere_else(dtype: type) -> None:
     for shape in ((6,), (6, 3)):
-        values = np.arange(np.prod(shape)).astype(dtype).reshape(shape)
+        values: NDArray[Any] = np.arange(math.prod(shape)).astype(dtype).reshape(shape)
         rows = np.array([5, 0, 3])
         room = memoryview(bytearray(b"\xff" * (values[rows].nbytes + 8)))
         found = taken(values, rows, room)
