@@ -34,7 +34,8 @@ class Budget:
         bytes: decoded bytes, a limit for all.
         loads: loads; more are admitted while they hold fewer rows than ``rows``.
         rows: rows that are read ahead however many loads they stand in; a few steps' worth keeps small files busy.
-        load_bytes: blocks of a file are put together up to so many decoded bytes; waking a thread for less costs more.
+        load_bytes: blocks of a file are put together up to so many decoded bytes, and never more than ``bytes``;
+            waking a thread for less costs more.
     """
 
     bytes: int = 2**30
@@ -182,8 +183,9 @@ class _Feeder:
     def _read(self, plan: EpochPlan, visit: Visit, file: OpenFile, opened: Tally) -> bool:
         """Ask for the blocks of a visit; the last load to be read closes the file."""
         counted: Tally | None = opened
+        most_bytes = min(self._budget.load_bytes, self._budget.bytes)
         try:
-            loads = list(_loads(file, plan.visited(visit, block_rows(file)), self._budget.load_bytes))
+            loads = list(_loads(file, plan.visited(visit, block_rows(file)), most_bytes))
         except BaseException:
             file.close()
             raise

@@ -179,6 +179,17 @@ def test_no_more_blocks_are_read_ahead_than_the_budget_allows(
     loader.close()
 
 
+def test_blocks_that_are_put_together_stay_within_the_budget(storage: MemoryStorage) -> None:
+    watched = Watched(ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP))
+    shape = watched.open("2.parquet").shapes[0]
+    watched.close()
+    two = 2 * max(shape.decoded_bytes, shape.stored_bytes)
+    loader = ThreadsLoader(Source(watched, RealClock()), 2, Budget(two, loads=9))
+    for taken, _ in enumerate(loader.batches(EpochPlan(np.array([0, 0, 40]), 6), path_of, Tally()), start=1):
+        assert watched.reads <= taken + 2
+    loader.close()
+
+
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_an_error_of_the_reader_reaches_the_loop(storage: MemoryStorage, threads: int) -> None:
     broken = MemoryStorage()
