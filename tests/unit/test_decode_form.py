@@ -117,6 +117,17 @@ def test_damage_of_a_header_is_reported_where_it_is_after_many_that_were_well(gr
         opened(storage, "1.parquet", reader).read(group)
 
 
+def test_a_file_that_lost_bytes_is_not_taken_for_one_with_the_same_footer() -> None:
+    storage = stored()
+    body = storage.files["1.parquet"]
+    storage.files["1.parquet"] = body[: len(body) // 2] + body[len(body) // 2 + 100 :]
+    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP)
+    opened(storage, "0.parquet", reader).read(ROWS // GROUP - 1)
+    short = opened(storage, "1.parquet", reader)
+    with pytest.raises(ParquetFileError, match="impossible bytes"):
+        short.read(ROWS // GROUP - 1)
+
+
 def woven(groups: int) -> bytes:
     """Return a file of two columns whose row groups two by two lie inside each other: the first's chunks outside."""
     columns = COLUMNS[:2]
