@@ -11,8 +11,9 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,26 +48,28 @@ TOLD = "told.json"
 RUN_S = 24 * 3600.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Log:
-    """Writes each fate as a line, and says what was not noticed."""
+    """Writes each fate as a line at once, so that a run may be cut short."""
 
     out: Path
-    fates: Counter[str] = field(default_factory=Counter)
 
     def say(self, fate: Fate) -> None:
         """Take one fate in."""
-        self.fates[fate.fate] += 1
         with self.out.open("a", encoding="utf-8") as file:
             print(json.dumps(as_row(fate)), file=file)
 
 
+def settled(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the last fate that was written of each mutant, by path and number."""
+    rows = (json.loads(line) for line in out.read_text(encoding="utf-8").splitlines())
+    return {(row["mutant"]["path"], row["mutant"]["number"]): row for row in rows}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge mutants in a copy of the tree; write all fates as lines of JSON and print what was not noticed."""
+    """Judge mutants in a copy of the tree; write each fate as a line of JSON at once, the last of a mutant counts."""
     parser = argparse.ArgumentParser(prog="python -m verification.mutation", description=main.__doc__)
-    parser.add_argument(
-        "--only", nargs="*", default=["dlio_benchmark"], help="modules whose path contains one of these"
-    )
+    parser.add_argument("--only", nargs="*", default=[], help="modules whose path contains one of these")
     parser.add_argument("--again", type=Path, help="only those mutants that an earlier run did not see noticed")
     parser.add_argument("--tests", nargs="*", default=["tests/unit"])
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the tests of one mutant may take")
@@ -92,8 +95,7 @@ def _copy(chosen: argparse.Namespace, given: Sequence[str]) -> int:
 
 def _chosen(chosen: argparse.Namespace) -> list[Mutant]:
     if chosen.again:
-        rows = [json.loads(line) for line in chosen.again.read_text(encoding="utf-8").splitlines()]
-        wanted = {(r["mutant"]["path"], r["mutant"]["number"]) for r in rows if r["fate"] in (SURVIVED, UNREACHED)}
+        wanted = {key for key, row in settled(chosen.again).items() if row["fate"] in (SURVIVED, UNREACHED)}
         paths = sorted({path for path, _ in wanted})
         return [mutant for path in paths for mutant in mutants(path, ROOT) if (path, mutant.number) in wanted]
     paths = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "dlio_benchmark").rglob("*.py"))
@@ -124,17 +126,13 @@ def _in_copy(chosen: argparse.Namespace) -> int:
         return 1
     rows = [json.loads(line) for line in chosen.out.read_text(encoding="utf-8").splitlines()]
     told = load(told_at)
-    log = Log(chosen.out)
-    chosen.out.write_text("", encoding="utf-8")
-    for row in rows:
-        mutant = Mutant(**row["mutant"])
-        if row["fate"] != ELSEWHERE:
-            log.say(Fate(mutant, row["fate"], row["seconds"], row["tests"]))
-            continue
+    for mutant in (Mutant(**row["mutant"]) for row in rows if row["fate"] == ELSEWHERE):
         tests = budget.chosen(told.of_module(mutant.path), told)
         fate = anew(mutant, ROOT, tests, 30 + budget.limit(tests, told), options) if tests else UNREACHED
         log.say(Fate(mutant, fate, 0.0, len(tests)))
-    print(", ".join(f"{many} {fate}" for fate, many in sorted(log.fates.items())))
+    fates = Counter({row["fate"]: 0 for row in rows})
+    fates.update(fate["fate"] for fate in settled(chosen.out).values())
+    print(", ".join(f"{many} {fate}" for fate, many in sorted(fates.items()) if many))
     return 0
 
 

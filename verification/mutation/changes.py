@@ -163,4 +163,4 @@ def _constant(node: ast.Constant) -> Change | None:
 
 def _without_keyword(node: ast.Call) -> Iterator[Change]:
     for place, keyword in enumerate(node.keywords):
-        yield f"without {keyword.arg}=", lambda place=place: node.keywords.pop(place)  # type: ignore[misc]
+        yield f"without {keyword.arg or '**'}=", lambda place=place: node.keywords.pop(place)  # type: ignore[misc]
