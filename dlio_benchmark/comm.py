@@ -8,7 +8,9 @@ instead of each other's values.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import socket
 import threading
@@ -19,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from dlio_benchmark.board import BOARD, MARK, Board, spelled
 from dlio_benchmark.errors import CollectiveMismatchError, ConfigError, Issue, StalledError, listed
-from dlio_benchmark.guard import Guard, Pulse, die_with_parent
+from dlio_benchmark.guard import Guard, Pulse
 from dlio_benchmark.plan.epoch import World
 
 T = TypeVar("T")
@@ -285,8 +287,16 @@ def connect(
 
 
 def _go_with_starter(place: str, board: int | None) -> None:
-    """Let a process that a front end started end with it."""
-    if board is not None:
-        os.close(board)
-        if Board.maker(place) == os.getppid():
-            die_with_parent(signal.SIGTERM)
+    """Let a process that a front end started, directly or through a launcher, end with it."""
+    if board is None:
+        return
+    os.close(board)
+    threading.Thread(target=_follow, args=(Board.maker(place),), name="dlio-starter", daemon=True).start()
+
+
+def _follow(starter: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        poll = select.poll()
+        poll.register(os.pidfd_open(starter), select.POLLIN)
+        poll.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
