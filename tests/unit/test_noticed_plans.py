@@ -15,7 +15,17 @@ from dlio_benchmark.config.columns import LEGACY_COLUMN, WIDTHS, file_columns, s
 from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.metrics.events import Phase, RankRecord, StepTimes
-from dlio_benchmark.metrics.summary import Shares, Window, au_percent, split_metrics, throughput, window_ns
+from dlio_benchmark.metrics.summary import (
+    Shares,
+    Window,
+    au_percent,
+    overlong,
+    skew,
+    split_metrics,
+    throughput,
+    window_ns,
+)
+from dlio_benchmark.metrics.summary import shares as time_shares
 from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
 from dlio_benchmark.plan.layout import Layout
 from dlio_benchmark.plan.order import Order, mixed
@@ -224,3 +234,34 @@ def shares(**seconds: float) -> Shares:
 )
 def test_ties_have_one_verdict(told: Shares, verdict: str) -> None:
     assert told.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "took_s", "told"), [(0.0, 1.0, 0), (0.5, 0.625, 0), (0.5, 0.626, 1), (1e-9, 1.0, 1), (1.0, 1.2, 0)]
+)
+def test_steps_are_overlong_from_a_quarter_more_than_was_asked_for(asked_s: float, took_s: float, told: int) -> None:
+    record = RankRecord(0, "host", (passed([0, 0], [round(took_s * 1e9)] * 2),))
+    assert len(overlong([record], Window(), {DatasetType.TRAIN: asked_s})) == told
+
+
+def test_shares_are_parts_of_all_time_and_of_the_window() -> None:
+    phase = passed([10**9, 2 * 10**9], [3 * 10**9, 4 * 10**9], more=5 * 10**9)
+    found = time_shares([RankRecord(0, "host", (phase,))])
+    assert (found.compute_s, found.wait_s, found.barrier_s, found.other_s, found.total_s) == (7, 3, 0, 5, 15)
+    assert found.au == pytest.approx(4 / (2 + 4 + 5))
+    alone = passed([10**9], [3 * 10**9])
+    assert time_shares([RankRecord(0, "host", (alone,))]).au == pytest.approx(3 / 4)
+    assert time_shares([RankRecord(0, "host", (passed([0], [0]),))]).au == 0
+    assert time_shares([]).au == 0
+
+
+def test_the_busiest_rank_is_compared_with_the_median_of_all_others() -> None:
+    times = [5, 1, 2, 9]
+    records = [RankRecord(rank, f"host{rank}", (passed([0], [one * 10**9]),)) for rank, one in enumerate(times)]
+    found = skew(records)
+    assert found is not None
+    assert (found.rank, found.busy_s, found.others_s, found.total_s) == (3, 9, 2, 9)
+    turned = skew(records[::-1][:3])
+    assert turned is not None
+    assert (turned.rank, turned.others_s) == (3, 1.5)
+    assert skew(records[:1]) is None

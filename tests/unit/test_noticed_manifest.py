@@ -1,0 +1,53 @@
+"""Small wrongs around the manifest: versions that are not known, splits without files, files left open or behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dlio_benchmark.common.enumerations import DatasetType
+from dlio_benchmark.config.decode import decode
+from dlio_benchmark.data_generator import manifest
+from dlio_benchmark.errors import DataError
+from dlio_benchmark.storage.local import LocalStorage
+from verification.contracts.job import run_job, tree_of
+from verification.probes import open_files
+
+
+@pytest.mark.parametrize("change", [{"version": 99}, {"format": "another"}])
+def test_a_manifest_of_another_kind_or_version_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    data = run_job(tree_of(tmp_path), tmp_path).data
+    path = data / manifest.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match="is not known here"):
+        manifest.load(LocalStorage(str(data)))
+
+
+def test_a_split_without_files_counts_none(tmp_path: Path) -> None:
+    data = run_job(tree_of(tmp_path), tmp_path).data
+    found = manifest.load(LocalStorage(str(data)))
+    assert found is not None
+    assert (found.count(DatasetType.TRAIN), found.count(DatasetType.VALID)) == (3, 0)
+
+
+def test_a_data_set_that_is_opened_again_is_unfinished_and_leaves_no_file_open(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    data = run_job(tree, tmp_path).data
+    storage, workload = LocalStorage(str(data)), decode(tree).workload
+    known = manifest.load(storage)
+    assert known is not None
+    manifest.reopen(storage, known, workload)
+    assert manifest.load(storage) is None
+    assert manifest.begun(storage) is not None
+    noted = manifest.journalled(storage, manifest.stamp_of(workload))
+    assert sorted(noted) == sorted(entry.path for entry in known.entries())
+    assert open_files(data) == []
+
+
+def test_digests_leave_no_file_open(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    whole, tail = manifest.file_digests(LocalStorage(str(tmp_path)), "f", 2)
+    assert (whole, tail) == (manifest.digest_of([b"abc"]), manifest.digest_of([b"bc"]))
+    assert open_files(tmp_path) == []
