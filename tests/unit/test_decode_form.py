@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import tracemalloc
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -128,38 +129,70 @@ def test_a_file_that_lost_bytes_is_not_taken_for_one_with_the_same_footer() -> N
         short.read(ROWS // GROUP - 1)
 
 
-def woven(groups: int) -> bytes:
-    """Return a file of two columns whose row groups two by two lie inside each other: the first's chunks outside."""
+def laid(groups: int, order: Iterable[tuple[int, int]], told: Mapping[int, int]) -> bytes:
+    """Return a file of two columns whose chunks (row group, column) lie in ``order``.
+
+    ``told`` are the rows that the footer says of a row group where it lies.
+    """
     columns = COLUMNS[:2]
     shape = shape_of(columns, groups * GROUP, GROUP)
     series = [Series(1, DatasetType.TRAIN, 0, column) for column in columns]
-    maker = PageMaker("woven", columns, series, shape, codec=Codec(Compression.NONE, None))
+    maker = PageMaker("laid", columns, series, shape, codec=Codec(Compression.NONE, None))
     (out := io.BytesIO()).write(MAGIC)
     chunks: dict[tuple[int, int], ChunkWritten] = {}
-    for first in range(0, groups, 2):
-        for group, column in ((first, 0), (first + 1, 0), (first + 1, 1), (first, 1)):
-            span = PageSpan(column, group * GROUP, (group + 1) * GROUP)
-            chunk = chunks[group, column] = ChunkWritten(maker.encoder(span), out.tell())
-            dictionary = chunk.encoder.dictionary
-            for page in (*([] if dictionary is None else [dictionary]), *maker.make([span])):
-                chunk.add(page)
-                out.writelines(page.parts)
+    for group, column in order:
+        span = PageSpan(column, group * GROUP, (group + 1) * GROUP)
+        chunk = chunks[group, column] = ChunkWritten(maker.encoder(span), out.tell())
+        dictionary = chunk.encoder.dictionary
+        for page in (*([] if dictionary is None else [dictionary]), *maker.make([span])):
+            chunk.add(page)
+            out.writelines(page.parts)
+        chunk.values = told.get(group, GROUP)
     footer = FooterBuilder(columns, {})
     for group in range(groups):
-        footer.add_group(GROUP, [chunks[group, 0], chunks[group, 1]])
+        footer.add_group(told.get(group, GROUP), [chunks[group, 0], chunks[group, 1]])
     out.write(tail(footer.encoded()))
     return out.getvalue()
 
 
 def test_chunks_of_row_groups_that_lie_inside_each_other_are_kept_apart() -> None:
     storage, groups = MemoryStorage(), 8
-    storage.files["woven"] = woven(groups)
+    pairs = range(0, groups, 2)
+    order = [place for one in pairs for place in ((one, 0), (one + 1, 0), (one + 1, 1), (one, 1))]
+    storage.files["woven"] = laid(groups, order, {})
     whole = expected(storage, "woven")
     file = ParquetRows(storage, COLUMNS[:2], ReadMode.ROW_GROUP, group_window=2).open("woven")
     for index in range(groups // 2):
         rows = slice(index * 2 * GROUP, (index + 1) * 2 * GROUP)
         got = file.read(index).block.columns
         assert all(np.array_equal(got[name], whole[name][rows]) for name in got)
+
+
+@pytest.mark.parametrize("lie", [GROUP - 1, GROUP + 1])
+def test_a_footer_that_lies_about_rows_is_found_out_after_many_that_were_true(lie: int) -> None:
+    storage, groups = MemoryStorage(), 4
+    order = [(group, column) for group in range(groups) for column in range(2)]
+    storage.files["lie"] = laid(groups, order, {groups - 1: lie})
+    file = ParquetRows(storage, COLUMNS[:2], ReadMode.ROW_GROUP).open("lie")
+    for index in range(groups - 1):
+        file.read(index)
+    with pytest.raises(ParquetFileError, match=rf"row group {groups - 1}, column 'float32'.*{lie}"):
+        file.read(groups - 1)
+
+
+def test_chunks_that_are_portions_of_their_own_are_kept_apart() -> None:
+    storage, group, groups = MemoryStorage(), 1 << 19, 4
+    columns = (Column("n", ColumnType.INT64), Column("m", ColumnType.INT64))
+    ParquetFiles(columns, row_group_size=group).write(
+        PlannedFile(DatasetType.TRAIN, 0, "large", group * groups), storage
+    )
+    file = ParquetRows(storage, columns, ReadMode.ROW_GROUP, group_window=2).open("large")
+    whole = expected(storage, "large")
+    for index in range(groups // 2):
+        got = file.read(index)
+        assert got.requests == 4
+        rows = slice(index * 2 * group, (index + 1) * 2 * group)
+        assert all(np.array_equal(values, whole[name][rows]) for name, values in got.block.columns.items())
 
 
 def test_reading_one_compressed_file_after_the_other_takes_no_more_memory_than_reading_two() -> None:
