@@ -26,6 +26,21 @@ def test_a_piece_is_used_again_once_no_view_of_it_is_left() -> None:
     assert memory.empty(1000, np.dtype("<f4")).__array_interface__["data"][0] == place
 
 
+def test_the_piece_that_was_used_last_is_used_next_and_the_one_that_waits_longest_is_given_back() -> None:
+    memory, mib = Pieces(), 1 << 20
+    held = [memory.empty(mib, np.dtype("u1")) for _ in range(2)]
+    places = [one.__array_interface__["data"][0] for one in held]
+    held.pop()
+    held.pop()
+    assert memory.empty(mib, np.dtype("u1")).__array_interface__["data"][0] == places[0]
+    memory = Pieces()
+    for size in (2 * mib, 3 * mib):
+        memory.reserve(size)
+    larger = memory.reserve(4 * mib)
+    assert memory.idle_bytes == 3 * mib
+    del larger
+
+
 @given(st.lists(st.tuples(st.integers(0, 100_000), st.booleans()), max_size=30))
 def test_pieces_in_use_never_overlap(steps: list[tuple[int, bool]]) -> None:
     memory = Pieces()
