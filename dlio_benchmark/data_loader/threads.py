@@ -1,4 +1,4 @@
-"""The loader for every day: threads read and decode ahead, within a budget of bytes and blocks.
+"""The loader for every day: threads read and decode ahead, within a budget of bytes and loads.
 
 One feeder walks the plan in order.  It has the next files opened, and every load read, by a pool of threads; a load is
 a block, or a few small ones that are handed over at once.  What the feeder gives out is a queue of promises in plan

@@ -1,4 +1,4 @@
-"""Memory for what is read and decoded, from Arrow's pool.
+"""Memory for values that cannot be viewed, from Arrow's pool.
 
 The pool keeps what is released for the next block; the allocator behind NumPy gives large pieces back to the
 system each time, and getting them again costs as much as reading the bytes from a cache does.
@@ -13,13 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
-def reserved(size: int) -> memoryview:
-    """Return ``size`` bytes of memory with arbitrary content; it lives as long as views of it do."""
-    return memoryview(pa.allocate_buffer(size)).cast("B")
-
-
 def empty(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an array of ``count`` arbitrary values."""
     if count == 0:
         return np.empty(0, dtype)
-    return np.frombuffer(reserved(count * dtype.itemsize), dtype, count)
+    return np.frombuffer(pa.allocate_buffer(count * dtype.itemsize), dtype, count)
