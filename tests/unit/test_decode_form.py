@@ -129,6 +129,16 @@ def test_a_file_that_lost_bytes_is_not_taken_for_one_with_the_same_footer() -> N
         short.read(ROWS // GROUP - 1)
 
 
+def test_partition_values_are_those_of_the_path_also_where_the_footer_is_that_of_another_file() -> None:
+    storage = stored(1)
+    for code in (3, 5):
+        storage.files[f"part={code}/0.parquet"] = storage.files["0.parquet"]
+    part = Column("part", ColumnType.INT8)
+    reader = ParquetRows(storage, (part, *COLUMNS), ReadMode.ROW_GROUP, partitions=["part"])
+    files = [reader.open(f"part={code}/0.parquet") for code in (3, 5)]
+    assert [set(file.read(0).block.columns["part"].tolist()) for file in files] == [{3}, {5}]
+
+
 def laid(groups: int, order: Iterable[tuple[int, int]], told: Mapping[int, int]) -> bytes:
     """Return a file of two columns whose chunks (row group, column) lie in ``order``.
 
