@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,7 @@ from verification.catalogue import Catalogue
 from verification.errors import CatalogueError
 from verification.evidence import Arena, Recorder
 from verification.journal import Journal, encode
+from verification.mpi.launch import hidden
 
 LONGEST_DETAIL = 40_000
 NOTHING_HELD = (
@@ -138,13 +140,14 @@ class Keeper:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Frame each test by a start and an end."""
+        """Frame each test by a start and an end; a serial one does not know that there are other ranks."""
         if self._elsewhere(item):
             return (yield)
         self.recorder.reset(self.agreement.guard if self.agreement and is_collective(item) else None)
         self._written, self._outcome = (), "passed"
         self.journal.write("start", id=item.nodeid, claims=claims_of(item))
-        result = yield
+        with nullcontext() if is_collective(item) else hidden():
+            result = yield
         self.journal.write("end", id=item.nodeid, outcome=self._outcome)
         return result
 

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -65,6 +66,18 @@ def told_size(environment: Mapping[str, str]) -> int | None:
     """Return how many ranks the launcher says there are, or None if this process was not launched by one."""
     sizes = [int(environment[name]) for name in SIZES if environment.get(name, "").isdigit()]
     return max(sizes) if sizes else None
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Hide from this process and its children what a launcher told it: what runs meanwhile runs alone."""
+    told = {name: value for name, value in os.environ.items() if name.startswith(INHERITED)}
+    for name in told:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ |= told
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

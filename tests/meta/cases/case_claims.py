@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from verification.mpi import launch
+
 
 @pytest.mark.claim("sample-1")
 def test_honest(evidence):
@@ -52,3 +54,8 @@ def test_loose(evidence):
 def test_runs_once():
     with open(os.environ["CASE_COUNT"], "a") as count:
         count.write("x")
+
+
+def test_once_means_alone():
+    """A serial test, and what it starts, must not wait for ranks that do not run it."""
+    assert launch.told_size(os.environ) is None
