@@ -29,7 +29,7 @@ from dlio_benchmark.errors import DlioError, Exit, InterruptedRunError, PeerFail
 from dlio_benchmark.plan.epoch import World
 
 FAILED_IN = "failed in stage:"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_S = 4.0
 _ORPHAN_S = 1.0
 # A launcher drops what it has not read yet when a process aborts; it gets this long to pass on the cause.
@@ -160,7 +160,9 @@ def end_after(seconds: float, code: int) -> Callable[[], None]:
     event = _SignalEvent(value=int(code), notify=_SIGEV_THREAD, function=leave.value)
     timer = ctypes.c_void_p()
     spec = _TimerSpec(0, 0, int(seconds), max(1, int(seconds % 1 * 1e9)))
-    libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer))
+    if libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)):
+        faulthandler.dump_traceback_later(seconds, exit=True)
+        return faulthandler.cancel_dump_traceback_later
     libc.timer_settime(timer, 0, ctypes.byref(spec), None)
     return lambda: libc.timer_delete(timer)
 
@@ -176,17 +178,17 @@ def exit_code(error: BaseException) -> int:
 
 def _interruption(signum: int) -> InterruptedRunError:
     error = InterruptedRunError(f"interrupted by {signal.Signals(signum).name}")
-    error.code = Exit.TERMINATED if signum == signal.SIGTERM else Exit.INTERRUPTED
+    error.code = Exit.INTERRUPTED if signum == signal.SIGINT else Exit.TERMINATED
     return error
 
 
 class Guard:
     """Ends the group, with a word, when the block that it stands around ends in any way but well.
 
-    Installed (``with guard:``) it takes over ``sys.excepthook``, ``threading.excepthook``, SIGINT, SIGTERM and, under a
-    launcher, the signal for the launcher's death.  The first signal raises `InterruptedRunError` in the main
-    thread.  When that is stuck, a second one or the end of half of its patience has the guard's own thread report and
-    end; whatever is stuck then, the process ends when its patience does.
+    Installed (``with guard:``) it takes over ``sys.excepthook``, ``threading.excepthook``, SIGINT, SIGTERM, SIGHUP
+    unless nohup had it ignored, and, under a launcher, the signal for the launcher's death.  The first signal raises
+    `InterruptedRunError` in the main thread.  When that is stuck, a second one or the end of half of its patience has
+    the guard's own thread report and end; whatever is stuck then, the process ends when its patience does.
 
     Args:
         debug: show the traceback of errors raised on purpose, too.
@@ -311,6 +313,8 @@ class Guard:
         threading.Thread(target=self._hear, args=(heard,), name="dlio-signals", daemon=True).start()
         self._undo += [lambda: os.close(told), lambda: signal.set_wakeup_fd(former_fd)]
         for signum in _SIGNALS:
+            if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
+                continue  # under nohup a run outlives its terminal
             self._undo.append(partial(signal.signal, signum, signal.signal(signum, self._signalled)))
 
     def _hear(self, heard: int) -> None:

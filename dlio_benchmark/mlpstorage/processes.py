@@ -97,12 +97,17 @@ def run(
 
 @contextlib.contextmanager
 def _watched_signals() -> Iterator[list[signal.Signals]]:
-    """Yield the list into which signals to this process are put instead of ending it; main thread only."""
+    """Yield the list into which signals to this process are put instead of ending it; main thread only.
+
+    Under nohup, which has SIGHUP ignored, a run outlives its terminal.
+    """
     asked: list[signal.Signals] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.signal(number, lambda got, _: asked.append(signal.Signals(got))) for number in _SIGNALS}
+    outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    taken = [number for number in _SIGNALS if number != signal.SIGHUP or not outlives]
+    before = {number: signal.signal(number, lambda got, _: asked.append(signal.Signals(got))) for number in taken}
     try:
         yield asked
     finally:

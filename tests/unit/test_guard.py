@@ -102,7 +102,10 @@ def test_without_a_group_an_exit_is_an_exit() -> None:
     assert finish("with Guard():\n    sys.exit(3)") == (3, "", "")
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED), (signal.SIGHUP, Exit.TERMINATED)],
+)
 def test_a_signal_unwinds_the_main_thread(signum: signal.Signals, code: Exit) -> None:
     program = f"""
 with Guard():
@@ -115,6 +118,16 @@ with Guard():
     status, out, err = finish(program)
     assert (status, out) == (code, "put down\n")
     assert f"interrupted by {signum.name}" in err
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    code = """
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with Guard():
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("on")
+"""
+    assert finish(code) == (0, "on\n", "")
 
 
 STUBBORN = """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -68,6 +70,16 @@ def test_no_shell_reads_the_words(tmp_path_factory: pytest.TempPathFactory, word
     argv = [sys.executable, "-I", "-S", "-c", code, *words]
     assert run(argv, Sink(shown, folder / "out"), Sink(io.BytesIO(), folder / "err")).code == 0
     assert json.loads(shown.getvalue()) == words
+
+
+def test_a_hangup_that_is_ignored_does_not_end_the_child(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        code = f"import os; os.kill({os.getpid()}, 1); print('on')"
+        end, shown, _ = ended(code, tmp_path / "out", tmp_path / "err")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (end.code, end.interrupted_by, shown) == (0, None, b"on\n")
 
 
 def test_each_launch_has_a_mark_of_its_own(tmp_path: Path) -> None:
