@@ -139,6 +139,52 @@ def test_partition_values_are_those_of_the_path_also_where_the_footer_is_that_of
     assert [set(file.read(0).block.columns["part"].tolist()) for file in files] == [{3}, {5}]
 
 
+def written(values: pa.Array) -> bytes:
+    """Return a file of one column without nulls, in row groups of a hundred rows."""
+    table = pa.table([values], pa.schema([pa.field("x", values.type, nullable=False)]))
+    out = io.BytesIO()
+    pq.write_table(table, out, row_group_size=100, compression="NONE", use_dictionary=False, write_statistics=False)
+    return out.getvalue()
+
+
+def test_values_of_another_type_are_not_taken_for_those_of_the_file_before() -> None:
+    storage = MemoryStorage()
+    numbers = np.random.default_rng(1).random(400, np.float32)
+    storage.files = {"f": written(pa.array(numbers)), "i": written(pa.array(numbers.view("i4")))}
+    reader = ParquetRows(storage, None, ReadMode.ROW_GROUP)
+    for path, kind in (("f", "f4"), ("i", "i4"), ("f", "f4")):
+        file = reader.open(path)
+        got = [file.read(index).block.columns["x"] for index in range(4)]
+        assert {values.dtype for values in got} == {np.dtype(kind)}
+        assert np.concatenate(got).tobytes() == numbers.tobytes()
+
+
+def test_bytes_are_bytes_however_often_they_are_read() -> None:
+    storage = MemoryStorage()
+    values = [number.to_bytes(4, "little") for number in range(400)]
+    storage.files["b"] = written(pa.array(values, pa.binary(4)))
+    file = ParquetRows(storage, None, ReadMode.ROW_GROUP).open("b")
+    for _ in range(4):
+        got = pa.concat_arrays([file.read(index).block.columns["x"] for index in range(4)])
+        assert got.to_pylist() == values
+
+
+def test_a_column_of_several_pages_is_read_beside_one_that_is_viewed() -> None:
+    storage, kinds = MemoryStorage(), (pa.int32(), pa.float64())
+    table = pa.table(
+        [pa.array(range(400), kind) for kind in kinds],
+        pa.schema([pa.field(str(kind), kind, nullable=False) for kind in kinds]),
+    )
+    out = io.BytesIO()
+    pages = {"data_page_size": 600, "write_batch_size": 10, "use_dictionary": False}
+    pq.write_table(table, out, row_group_size=100, compression="NONE", write_statistics=False, **pages)
+    storage.files["p"] = out.getvalue()
+    file = ParquetRows(storage, None, ReadMode.ROW_GROUP).open("p")
+    for index in range(4):
+        got = file.read(index).block.columns
+        assert [values.tolist() for values in got.values()] == [list(range(index * 100, index * 100 + 100))] * 2
+
+
 def laid(groups: int, order: Iterable[tuple[int, int]], told: Mapping[int, int]) -> bytes:
     """Return a file of two columns whose chunks (row group, column) lie in ``order``.
 
