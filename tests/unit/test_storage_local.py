@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,28 @@ class Broken(Posix):
     def rename(self, old: str, new: str) -> None:
         self._fail("rename")
         os.replace(old, new)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun(Posix):
+    """Knows which bytes the kernel was asked to begin with; it refuses them all."""
+
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    def begin_writeback(self, fd: int, start: int, many: int) -> None:
+        self.spans.append((start, start + many))
+        raise OSError(errno.ESPIPE, os.strerror(errno.ESPIPE))
+
+
+def test_the_device_is_asked_to_begin_with_each_byte_once_and_may_refuse(tmp_path: Path) -> None:
+    calls, chunk, writes = Begun(), os.urandom(700_001), 20
+    with LocalStorage(str(tmp_path), calls).open_output("x.bin") as out:
+        for _ in range(writes):
+            out.write(chunk)
+    assert (tmp_path / "x.bin").read_bytes() == chunk * writes
+    assert [start for start, _ in calls.spans] == [0, *(stop for _, stop in calls.spans[:-1])]
+    assert {stop - start for start, stop in calls.spans} == {3 * len(chunk)}
+    assert writes * len(chunk) - calls.spans[-1][1] < 3 * len(chunk)
 
 
 @pytest.mark.parametrize("name", ["write", "fsync", "rename"])
