@@ -68,6 +68,13 @@ def test_the_rest_of_a_block_does_not_keep_it_in_memory() -> None:
     assert not np.shares_memory(crossing.parts[0][0].columns["n"], runs[0][0].columns["n"])
 
 
+def test_the_larger_part_of_a_block_is_not_copied() -> None:
+    runs = list(counting([5, 5]))
+    (batch,) = batches_of(iter(runs), 8, Pieces())
+    parts = zip(batch.parts, runs, strict=True)
+    assert all(np.shares_memory(part[0].columns["n"], run[0].columns["n"]) for part, run in parts)
+
+
 @given(rows=st.lists(st.integers(0, 20), min_size=0, max_size=30))
 def test_taking_rows_gives_these_rows_of_every_column(rows: list[int]) -> None:
     block, _, _ = next(counting([21]))

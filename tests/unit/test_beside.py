@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 
@@ -94,3 +94,15 @@ def test_no_job_begins_after_a_failure() -> None:
     with pytest.raises(OSError, match="the disk is full"):
         list(beside([partial(made.append, number) for number in range(4)], 2, stop))
     assert made == []
+
+
+def test_jobs_are_asked_for_as_their_results_are() -> None:
+    asked = list[int]()
+
+    def jobs() -> Iterator[Callable[[], int]]:
+        for number in range(1000):
+            asked.append(number)
+            yield partial(int, number)
+
+    for taken, _ in enumerate(beside(jobs(), 2, Stop()), start=1):
+        assert len(asked) <= taken + 4
