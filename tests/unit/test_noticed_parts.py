@@ -33,6 +33,7 @@ from dlio_benchmark.reader.parquet_reader import ParquetReader, ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
 from dlio_benchmark.utils.config import ConfigArguments, LoadConfig
 from verification.contracts.job import run_job, tree_of
+from verification.probes import bytes_read
 from verification.strategies import Layout, numbered
 
 
@@ -191,6 +192,27 @@ def test_reading_again_after_closing_is_reading_again(arguments: ConfigArguments
     assert (reader._pf_cache, reader._blocks, reader._rg_cache) == ({}, {}, {})
 
 
-def test_a_reader_keeps_its_block_until_another_is_asked_for() -> None:
-    whole = read_whole(ParquetRows(stored(BODY), None))
-    assert whole["row"] == [*range(20)]
+def test_a_reader_keeps_its_block_until_another_is_asked_for(arguments: ConfigArguments, tmp_path: Path) -> None:
+    (path, *_) = run_job(tree_of(tmp_path), tmp_path).files
+    LoadConfig(arguments, tree_of(tmp_path))
+    reader = ParquetReader(DatasetType.TRAIN, 0)
+    reader.get_sample(str(path), 0)
+    assert bytes_read(lambda: reader.get_sample(str(path), 9)) == 0
+    assert bytes_read(lambda: reader.get_sample(str(path), 10)) > 0
+    reader.finalize()
+
+
+def test_a_long_footer_is_asked_for_once(tmp_path: Path) -> None:
+    body = Layout(1).written(pa.table({f"column {number}": [1, 2] for number in range(600)}))
+    footer = int.from_bytes(body[-8:-4], "little") + 8
+    assert footer > 1 << 16
+    storage = stored(body)
+    assert ParquetRows(storage, None).open(PATH).footer_bytes == footer
+    assert [(offset, length) for _, offset, length in storage.reads] == [
+        (len(body) - (1 << 16), 1 << 16),
+        (len(body) - footer, footer - (1 << 16)),
+    ]
+
+
+def test_all_columns_of_a_file_in_a_partition_are_those_of_the_file() -> None:
+    assert read_whole(ParquetRows(stored(BODY), None, partitions=("flag",)))["row"] == [*range(20)]
