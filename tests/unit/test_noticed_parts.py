@@ -33,7 +33,6 @@ from dlio_benchmark.reader.parquet_reader import ParquetReader, ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
 from dlio_benchmark.utils.config import ConfigArguments, LoadConfig
 from verification.contracts.job import run_job, tree_of
-from verification.probes import bytes_read
 from verification.strategies import Layout, numbered
 
 
@@ -197,8 +196,11 @@ def test_a_reader_keeps_its_block_until_another_is_asked_for(arguments: ConfigAr
     LoadConfig(arguments, tree_of(tmp_path))
     reader = ParquetReader(DatasetType.TRAIN, 0)
     reader.get_sample(str(path), 0)
-    assert bytes_read(lambda: reader.get_sample(str(path), 9)) == 0
-    assert bytes_read(lambda: reader.get_sample(str(path), 10)) > 0
+    _, first = reader._blocks[str(path)]
+    reader.get_sample(str(path), 9)
+    assert reader._blocks[str(path)] == (0, first)
+    reader.get_sample(str(path), 10)
+    assert reader._blocks[str(path)][0] == 1
     reader.finalize()
 
 
