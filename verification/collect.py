@@ -67,7 +67,8 @@ class _Reader:
             handler(line)
 
     def _draft(self, line: Line, check: str) -> _Draft:
-        return self.drafts.setdefault((check, line.size), _Draft())
+        size = int(line.body.get("check_ranks", line.size))  # of a serial test that ran among ranks
+        return self.drafts.setdefault((check, size), _Draft())
 
     def _on_collected(self, line: Line) -> None:
         for row in line["checks"]:

@@ -138,6 +138,10 @@ class Keeper:
     def _elsewhere(self, item: pytest.Item) -> bool:
         return self.agreement is None and is_collective(item)
 
+    def _alone(self, item: pytest.Item) -> dict[str, int]:
+        """Return what a line says of a serial test among ranks: that it is a check on one."""
+        return {"check_ranks": 1} if self.agreement is not None and not is_collective(item) else {}
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Frame each test by a start and an end; a serial one does not know that there are other ranks."""
@@ -145,10 +149,10 @@ class Keeper:
             return (yield)
         self.recorder.reset(self.agreement.guard if self.agreement and is_collective(item) else None)
         self._written, self._outcome = (), "passed"
-        self.journal.write("start", id=item.nodeid, claims=claims_of(item))
+        self.journal.write("start", id=item.nodeid, claims=claims_of(item), **self._alone(item))
         with nullcontext() if is_collective(item) else hidden():
             result = yield
-        self.journal.write("end", id=item.nodeid, outcome=self._outcome)
+        self.journal.write("end", id=item.nodeid, outcome=self._outcome, **self._alone(item))
         return result
 
     @pytest.hookimpl(tryfirst=True)
@@ -203,12 +207,14 @@ class Keeper:
             seconds=report.duration,
             ranks=ranks,
             detail=_detail(report),
+            **self._alone(item),
         )
 
     def _write_evidence(self, item: pytest.Item) -> None:
         records = self.recorder.records
         if records != self._written:
-            self.journal.write("evidence", id=item.nodeid, records=[encode(record) for record in records])
+            encoded = [encode(record) for record in records]
+            self.journal.write("evidence", id=item.nodeid, records=encoded, **self._alone(item))
             self._written = records
 
     # -- end ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from broken_suites import CASES, CaseRun, run_case
 
-from verification.model import Outcome
+from verification.model import Outcome, Status
 from verification.mpi import launch
 
 BROKEN = {
@@ -87,6 +87,8 @@ def test_serial_tests_run_once_under_a_launcher(tmp_path: Path) -> None:
     run = run_case(tmp_path, "case_claims.py", "-k", "honest or once", under=tuple(launch.find().command(2)))
     assert run.code == 0, run.output
     assert (tmp_path / "count").read_text() == "x"
+    assert {check.ranks for check in run.collected.checks if check.outcome is Outcome.PASSED} == {1}
+    assert run.verdict().status is Status.VERIFIED, run.verdict().reasons
 
 
 def test_a_launcher_of_another_library_is_refused(tmp_path: Path) -> None:
