@@ -18,6 +18,7 @@ from dlio_benchmark.board import Board, Row, State, remove_segments
 from dlio_benchmark.errors import Exit, RankLostError
 
 _OTHERS_S = 2.0
+_LEAVE_S = 10.0
 
 
 class Deaths:
@@ -49,6 +50,12 @@ class Deaths:
                 self.closed = bool(os.read(fd, 1))
             else:
                 self.order.append(self._open.pop(fd))
+
+    def wait_for_all(self, seconds: float) -> None:
+        """Wait until every rank has ended or the group was closed, at most ``seconds``."""
+        until = time.monotonic() + seconds
+        while self.left and not self.closed and (rest := until - time.monotonic()) > 0:
+            self.look(rest)
 
 
 def lost(deaths: Deaths, board: Board) -> tuple[int, Row] | None:
@@ -102,10 +109,13 @@ def run(numbers: Sequence[int]) -> None:
     size, heard, fd, listed, *rest = numbers
     lines = dict(zip(*[iter(rest)] * 2, strict=True))
     board = Board(size, fd)
-    found = lost(Deaths(heard, select.epoll.fromfd(listed), lines), board)
+    deaths = Deaths(heard, select.epoll.fromfd(listed), lines)
+    found = lost(deaths, board)
     if found is not None:
         log, _, folder = board.noted().partition("\0")
         tell(found[0], size, found[1], log=log, folder=folder)
+    if not deaths.closed:
+        deaths.wait_for_all(_LEAVE_S)
         remove_segments(row.segment for row in board.rows().values())
     board.close()
 

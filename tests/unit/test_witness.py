@@ -125,6 +125,18 @@ def test_what_is_told_stands_in_log_and_record_too(
     assert (record["complete"], record["rank"], record["stage"]) == (False, 2, "train, 2 done")
 
 
+def test_shared_memory_of_ranks_that_were_killed_while_they_told_is_removed(group: Group) -> None:
+    segment = Path(f"/dev/shm/mpich_shm_test_{os.getpid()}")
+    segment.touch()
+    for rank in range(3):
+        row = Row(group.ranks[rank].pid, State.FAILED, stage="train", host="a", segment=str(segment))
+        group.board.put(rank, row)
+    witness = Witness(3, group.fd, group.ends)
+    group.kill(0, 1, 2)
+    witness.wait()
+    assert not segment.exists()
+
+
 def test_the_record_of_a_rank_that_could_write_it_is_left_alone(tmp_path: Path) -> None:
     record = tmp_path / "failure.json"
     record.write_text("{}")
