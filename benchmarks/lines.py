@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.datasets import BATCH
 from benchmarks.measure import Contender, Sample
 
 Value = Callable[[Sample], float]
@@ -108,6 +107,7 @@ def _synthetic(ranks: int, step_s: float, steps: int) -> Contender:
     )
 
 
+_GROUP_ROWS = 16_384
 _COLUMNS = "[{name: a, dtype: float32, size: 40}]"
 
 
@@ -125,13 +125,13 @@ def _job(ranks: int, shown: str, *, generate: bool, files: int, rows: int = 131_
         dataset__num_subfolders_train=0,
         dataset__num_samples_per_file=rows,
         dataset__parquet__columns=_COLUMNS,
-        dataset__parquet__row_group_size=16_384,
+        dataset__parquet__row_group_size=_GROUP_ROWS,
         # What compresses takes processor time to decode; random bytes are stored as they are, and copied.
         dataset__compression="gzip" if steps < 0 else "none",
-        dataset__compression_level=1,
+        **({"dataset__compression_level": 1} if steps < 0 else {}),
         dataset__parquet__compressibility=0.5 if steps < 0 else 0,
-        reader__batch_size=BATCH if steps < 0 else 1_024,
-        reader__read_threads=1,  # reads ahead, or ranks wait for each other at each step that needs a block
+        reader__batch_size=_GROUP_ROWS if steps < 0 else 1_024,  # or ranks wait for the one whose step needs a block
+        reader__read_threads=0,
         reader__write_threads=0,
         reader__evict_cache="false",
         train__epochs=5 if steps < 0 else 1,
