@@ -1,10 +1,10 @@
 """Permutations of range(n) that need no memory.
 
 `Order` is a keyed bijection: a Feistel network of four rounds over the smallest number of bits that holds n, split into
-two halves that differ by one bit where it is odd, walked until the value falls below n again.  For few ids the number
-is even, and halves of few bits take eight rounds: else some permutations of a handful of files come up three times
-as often as others.  Any run of positions can be asked for at once; what is
-returned depends on (n, key) alone, so every rank computes the same order without a message.
+two halves that differ by one bit where it is odd, walked until the value falls below n again.  Few ids, of which a
+network would make some permutations more often than others, are sorted by keyed random numbers instead.  Any run of
+positions can be asked for at once; what is returned depends on (n, key) alone, so every rank computes the same order
+without a message.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int64]
 
 _PAIRS, _PAIRS_OF_SMALL_HALVES, _SMALL_BITS = 2, 4, 8
+_FEW = 1024
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 0xFFFFFFFFFFFFFFFF
 
@@ -56,8 +57,10 @@ class Order:
 
     def __getitem__(self, positions: slice) -> Ids:
         start, stop, step = positions.indices(self.n)
+        if self.key is not None and self.n <= _FEW:
+            return _sorted(self.n, self.key)[start : stop if stop >= 0 else None : step]
         ids = np.arange(start, stop, step, dtype=np.int64)
-        return ids if self.key is None or self.n < 2 else self._walked(ids)
+        return ids if self.key is None else self._walked(ids)
 
     def _walked(self, ids: Ids) -> Ids:
         rounds = _rounds(self.n, self.key or 0, len(ids))
@@ -67,6 +70,11 @@ class Order:
             ids[outside] = _once(ids[outside], rounds)
             outside = outside[ids[outside] >= self.n]
         return ids
+
+
+def _sorted(n: int, key: int) -> Ids:
+    numbers = _scrambled(np.arange(n, dtype=np.uint64) * np.uint64(_GOLDEN), mixed(key, n))
+    return np.argsort(numbers, kind="stable").astype(np.int64)
 
 
 class _Round:
@@ -99,7 +107,6 @@ class _Rounds:
 
 def _rounds(n: int, key: int, uses: int) -> _Rounds:
     bits = (n - 1).bit_length()
-    bits = max(2, bits + bits % 2) if bits < _SMALL_BITS else bits
     low = bits // 2
     high = bits - low
     pairs = _PAIRS_OF_SMALL_HALVES if low < _SMALL_BITS else _PAIRS
