@@ -40,9 +40,17 @@ class BlockDecoder:
     def __init__(self, outline: Outline, layout: Layout, memory: Pieces, *, verify: bool) -> None:
         self.viewed = self.by_arrow = 0
         self._footer, self._plan, self._arrow = outline.footer, outline.plan, outline.arrow
-        self._groups, self._chunks, self._memory, self._verify = layout.groups, layout.chunks, memory, verify
+        self._outline, self._groups, self._memory, self._verify = outline, layout.groups, memory, verify
+        self._known: list[list[Chunk]] | None = None
         self._parts: list[dict[str, Values]] = [{} for _ in layout.groups]
         self._left: list[dict[int, memoryview]] = [{} for _ in layout.groups]
+
+    @property
+    def _chunks(self) -> list[list[Chunk]]:
+        """The chunks of each row group; portions of a known form are taken without them."""
+        if self._known is None:
+            self._known = [self._outline.chunks(group) for group in self._groups]
+        return self._known
 
     def take(self, portion: Portion, memory: memoryview) -> None:
         """Decode the chunks of ``portion``, whose bytes fill ``memory``."""

@@ -20,6 +20,7 @@ from dlio_benchmark.parquet.decode_form import Slot
 from dlio_benchmark.parquet.decode_plan import Plan
 from dlio_benchmark.reader.base import BlockShape
 
+_MOST_GROUPS = 16
 _PORTION_BYTES = 4 << 20  # about
 _MOST_SLOTS = 256
 
@@ -46,10 +47,9 @@ class Portion(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The chunks of a block by row group, in the order of the plan's leaves, and how they are fetched."""
+    """The row groups of a block, and how their wanted chunks are fetched."""
 
     groups: Sequence[int]
-    chunks: list[list[Chunk]]
     portions: list[Portion]
     shape: BlockShape
 
@@ -76,6 +76,7 @@ class Outline:
         self.arrow = ArrowDecoder(footer.metadata, file_bytes)
         self._text, self._file_bytes = text, file_bytes
         self._layouts: dict[int, Layout] = {}
+        self._chunks: dict[int, list[Chunk]] = {}
 
     def holds_for(self, text: bytes, file_bytes: int) -> bool:
         """Return whether a file of ``file_bytes`` bytes with the footer ``text`` is outlined by this."""
@@ -92,9 +93,25 @@ class Outline:
             known = self._layouts[index] = self._laid_out(self.blocks[index])
         return known
 
+    def chunks(self, group: int) -> list[Chunk]:
+        """Return the wanted chunks of a row group, in the order of the plan's leaves.
+
+        Those of the last few are kept: of many row groups they would take more memory than the footer does.
+
+        Raises:
+            ParquetFileError: if the footer places one where it cannot be.
+        """
+        found = self._chunks.get(group)
+        if found is None:
+            found = self.footer.chunks(group, self.plan.leaves)
+            if len(self._chunks) >= _MOST_GROUPS:
+                self._chunks.clear()
+            self._chunks[group] = found
+        return found
+
     def _laid_out(self, groups: Sequence[int]) -> Layout:
         footer, plan = self.footer, self.plan
-        chunks = [footer.chunks(group, plan.leaves) for group in groups]
+        chunks = [self.chunks(group) for group in groups]
         portions = self._portions(chunks)
         rows = sum(footer.group_rows[group] for group in groups)
         stored = sum(portion.bytes for portion in portions)
@@ -104,7 +121,7 @@ class Outline:
         if decoded > most_decoded(stored):
             msg = f"row group {groups[0]}: {stored} bytes cannot decode to {rows} rows of {decoded} bytes"
             raise ParquetFileError(msg)
-        return Layout(groups, chunks, portions, BlockShape(rows, len(groups), stored, decoded))
+        return Layout(groups, portions, BlockShape(rows, len(groups), stored, decoded))
 
     def _portions(self, groups: Sequence[Sequence[Chunk]]) -> list[Portion]:
         """Return how the chunks of row groups are fetched: in file order, adjacent ones at once, in portions of memory.

@@ -148,8 +148,8 @@ class ParquetBlocks:
 
     def _short(self, layout: Layout, end: int) -> str:
         """Return what is missing in a file that ends at byte ``end``."""
-        for group, chunks in zip(layout.groups, layout.chunks, strict=True):
-            for chunk in chunks:
+        for group in layout.groups:
+            for chunk in self._outline.chunks(group):
                 missing = chunk.start + chunk.stored_bytes - end
                 if 0 < missing <= chunk.stored_bytes:
                     where = f"row group {group}, column {self._outline.footer.name(chunk.leaf)!r}"

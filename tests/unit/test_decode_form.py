@@ -64,6 +64,19 @@ def test_all_row_groups_of_all_files_are_those_that_another_engine_reads() -> No
         assert file.decoded == (ROWS // GROUP * len(COLUMNS), 0)
 
 
+@pytest.mark.parametrize("codec", [Compression.NONE, Compression.SNAPPY])
+def test_many_row_groups_can_be_asked_for_in_any_order(codec: Compression) -> None:
+    storage, groups = MemoryStorage(), 50
+    ParquetFiles(COLUMNS, codec, row_group_size=20).write(
+        PlannedFile(DatasetType.TRAIN, 0, "0.parquet", 20 * groups), storage
+    )
+    file, whole = opened(storage, "0.parquet"), expected(storage, "0.parquet")
+    for index in [*reversed(range(groups)), *range(0, groups, 7)]:
+        got = file.read(index).block.columns
+        rows = slice(index * 20, (index + 1) * 20)
+        assert all(np.array_equal(got[name], whole[name][rows], equal_nan=True) for name in got)
+
+
 def places(storage: MemoryStorage, path: str, group: int) -> list[tuple[int, int, int]]:
     """Return start and end of each chunk of a row group, and where its values begin: they are looked for as bytes."""
     body, metadata = storage.files[path], pq.read_metadata(pa.BufferReader(storage.files[path]))
