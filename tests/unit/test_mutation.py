@@ -83,6 +83,18 @@ def test_functions_that_are_alive_get_other_code_whatever_wraps_them(sample: Mod
     assert ast.unparse(mutated(found["2 3 -> 4"], SOURCE)).startswith("LIMIT = 4")
 
 
+def test_looking_for_functions_asks_no_other_object_what_it_is(tmp_path: Path) -> None:
+    asked: list[object] = []
+
+    def answer(one: object) -> type:
+        asked.append(one)
+        return object
+
+    shy = type("Shy", (), {"__class__": property(answer)})()
+    live.functions_below(str(tmp_path))
+    assert not asked, shy
+
+
 TOLD = Told({"slow": 9.0, "fast": 0.1, "middle": 1.0}, {"m.py": {12: ["slow", "fast"], 13: ["middle", "red"]}}, {})
 
 
