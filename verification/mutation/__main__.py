@@ -40,9 +40,11 @@ PRELOADED = (
 )
 PARTS = ("reader", "parquet", "data_generator", "plan", "metrics/summary", "data_loader")
 UNTRIED = ("dlio_benchmark/data_loader/torch.py",)
-"""Modules whose tests start processes of their own, in which a change of a living function is not seen."""
+"""Modules whose tests start processes of their own, which see a change of a living function only if they are forks:
+tried if ``--only`` names the file."""
 LEFT_OUT = ("test_sabotage.py", "test_faults.py", "test_leaks.py", "test_mutants.py", "test_torch_loader.py")
-"""Test files that judge no module of the parts above by themselves, or take longer than all others together."""
+"""Test files that judge no module of the parts above by themselves, or take longer than all others together: they
+run if ``--tests`` names them."""
 OPTIONS = ("-q", "--no-mpi", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 TOLD = "told.json"
 RUN_S = 24 * 3600.0
@@ -100,14 +102,16 @@ def _chosen(chosen: argparse.Namespace) -> list[Mutant]:
         return [mutant for path in paths for mutant in mutants(path, ROOT) if (path, mutant.number) in wanted]
     paths = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "dlio_benchmark").rglob("*.py"))
     parts = tuple(chosen.only) or tuple(f"dlio_benchmark/{part}" for part in PARTS)
-    kept = [path for path in paths if path not in UNTRIED and any(part in path for part in parts)]
+    untried = [path for path in UNTRIED if not any(part.endswith(".py") and part in path for part in chosen.only)]
+    kept = [path for path in paths if path not in untried and any(part in path for part in parts)]
     return [mutant for path in kept for mutant in mutants(path, ROOT)]
 
 
 def _in_copy(chosen: argparse.Namespace) -> int:
     tried = _chosen(chosen)
     print(f"{len(tried)} mutants in {len({mutant.path for mutant in tried})} modules", flush=True)
-    left_out = [f"--ignore-glob=*/{name}" for name in LEFT_OUT]
+    named = {Path(test).name for test in chosen.tests}
+    left_out = [f"--ignore-glob=*/{name}" for name in LEFT_OUT if name not in named]
     options = [*OPTIONS, f"--rootdir={ROOT}", *left_out]
     measured = None if chosen.lines.exists() else measuring(ROOT)
     for name in PRELOADED:
