@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from dlio_benchmark.config.decode import decode
 from dlio_benchmark.data_generator import manifest
 from dlio_benchmark.errors import DataError
 from dlio_benchmark.storage.local import LocalStorage
+from dlio_benchmark.storage.posix import Posix
 from verification.contracts.job import run_job, tree_of
 from verification.probes import open_files
 
@@ -51,3 +56,60 @@ def test_digests_leave_no_file_open(tmp_path: Path) -> None:
     whole, tail = manifest.file_digests(LocalStorage(str(tmp_path)), "f", 2)
     assert (whole, tail) == (manifest.digest_of([b"abc"]), manifest.digest_of([b"bc"]))
     assert open_files(tmp_path) == []
+
+
+@dataclass(frozen=True, slots=True)
+class Halting(Posix):
+    """Writes one half of a chunk while something waits, and calls that before the rest is asked for."""
+
+    waiting: list[Callable[[], None]]
+
+    def write(self, fd: int, chunk: memoryview) -> int:
+        """Write a half, or all."""
+        if not self.waiting:
+            return os.write(fd, chunk)
+        wrote = os.write(fd, chunk[: len(chunk) // 2])
+        self.waiting.pop()()
+        return wrote
+
+
+class Asked:
+    """A lock that tells when it is asked for."""
+
+    def __init__(self) -> None:
+        self.lock, self.wanted = threading.Lock(), threading.Event()
+
+    def __enter__(self) -> None:
+        self.wanted.set()
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def test_files_that_two_threads_complete_at_once_stand_in_the_journal_one_after_the_other(tmp_path: Path) -> None:
+    first, second = (manifest.FileEntry("train", n, f"{n}.parquet", 1, 2, 3, 4, "aa", "bb") for n in range(2))
+    lock = Asked()
+
+    def add() -> None:
+        try:
+            journal.add(second)
+        finally:
+            lock.wanted.set()
+
+    def meanwhile() -> None:
+        """Let the other thread come as far as it can: to the end, or to where it has to wait."""
+        lock.wanted.clear()
+        other.start()
+        assert lock.wanted.wait(60)
+
+    storage = LocalStorage(str(tmp_path), Halting([meanwhile]))
+    other = threading.Thread(target=add)
+    journal = manifest.Journal(storage, 0, "stamp")
+    vars(journal)["_lock"] = lock
+    journal.add(first)
+    other.join()
+    journal.close()
+    (path,) = (tmp_path / manifest.JOURNAL).iterdir()
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    assert [line["path"] for line in lines] == [first.path, second.path]
