@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import itertools
+import threading
 import tracemalloc
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,7 @@ from dlio_benchmark.errors import ConfigError
 from dlio_benchmark.parquet.encode import ChunkEncoder, Codec, most_rows
 from dlio_benchmark.parquet.encode_levels import list_levels
 from dlio_benchmark.parquet.write_file import PageMaker, Sink
+from dlio_benchmark.parquet.write_pipeline import Job, in_order
 from dlio_benchmark.parquet.write_plan import FileShape, PageSpan, shape_of
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.storage.memory import MemoryStorage
@@ -310,3 +315,47 @@ def test_pages_are_made_together_until_they_are_a_mebibyte() -> None:
         jobs = list(shape.jobs())
         assert {len(job) for job in jobs[:-1]} == {together}
         assert jobs[0][0] == PageSpan(0, 0, page_rows)
+
+
+class Pulled:
+    """Jobs of these costs that make their own number; ``many`` of them have been asked for."""
+
+    def __init__(self, costs: Sequence[int]) -> None:
+        self.costs, self.many = costs, 0
+
+    def __iter__(self) -> Iterator[Job[int]]:
+        for number, cost in enumerate(self.costs):
+            self.many += 1
+            yield Job(partial(abs, number), cost)
+
+
+AHEAD = [
+    (3, 2, [0] * 9, 10, [6, 7, 8, 9, 9, 9, 9, 9, 9]),
+    (1, 5, [10] * 6, 30, [4, 5, 6, 6, 6, 6]),
+    (1, 5, [100] * 4, 10, [3, 4, 4, 4]),
+    (2, 4, [10, 20, 5, 5, 10, 10, 10, 40, 1, 1], 30, [3, 5, 7, 7, 8, 8, 9, 10, 10, 10]),
+]
+
+
+@pytest.mark.parametrize(("threads", "ahead", "costs", "budget", "pulled"), AHEAD)
+def test_jobs_are_begun_ahead_until_their_number_or_their_bytes_are_reached(
+    threads: int, ahead: int, costs: list[int], budget: int, pulled: list[int]
+) -> None:
+    jobs = Pulled(costs)
+    results = in_order(jobs, threads, bytes_in_flight=budget, ahead=ahead)
+    assert [(number, jobs.many) for number in results] == list(enumerate(pulled))
+
+
+def test_64_mebibytes_may_be_in_flight_and_five_jobs_beside_those_of_the_threads() -> None:
+    for cost, pulled in ((0, 2 + 5 + 1), (16 * MIB, 4 + 1), (16 * MIB + 1, 3 + 1)):
+        jobs = Pulled([cost] * 9)
+        with closing(in_order(jobs, 2)) as results:
+            next(results)
+            assert jobs.many == pulled
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_jobs_are_made_in_threads_that_say_what_they_are_for(threads: int) -> None:
+    made = list(in_order([Job(threading.current_thread, 1)] * 3, threads))
+    assert threading.current_thread() not in made
+    assert all(thread.name.startswith("pages") for thread in made)
