@@ -17,7 +17,7 @@ DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY = 0, 2, 3, 8
 
 _LONGEST_HEADER = 1 << 20
-_DEEPEST_STRUCT = 8
+_DEEPEST = 8
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = {4: 16, 5: 32, 6: 64}
 
@@ -131,8 +131,6 @@ class _Walk:
 
     def struct(self, depth: int = 0) -> _Fields:
         """Return the fields of the struct at the cursor by id."""
-        if depth > _DEEPEST_STRUCT:
-            raise self.wrong("structs are nested too deep")
         fields: _Fields = {}
         field = 0
         while head := self.byte():
@@ -142,6 +140,8 @@ class _Walk:
 
     def value(self, kind: int, depth: int) -> int | _Fields | None:
         """Return the integer or the struct at the cursor; step over a value of another type."""
+        if depth > _DEEPEST:
+            raise self.wrong("structs or lists are nested too deep")
         if bits := _INTEGERS.get(kind):
             return self.integer(bits)
         if kind == _STRUCT:

@@ -164,6 +164,7 @@ def test_no_bytes_lead_outside_the_range(octets: bytes, data: st.DataObject) -> 
         (struct(i32(1, 0), i32(2, 2**33), i32(3, 5)), "more than 32 bits"),
         (b"\x15" + b"\xff" * 20, "does not end"),
         (b"\x1c" * 100, "nested too deep"),
+        (b"\x19" * 5000, "nested too deep"),
         (bytes([0x19, 0xF5]) + b"\xff\xff\xff\xff\x0f", "longer than the page"),
         (b"\x1f", "no field type 15"),
         (bytes([0x18, 100]), "middle of a field"),
