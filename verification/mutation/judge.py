@@ -93,7 +93,10 @@ class First:
 
 @dataclass(slots=True, eq=False)
 class Judge:
-    """Measures who executes what, then judges those mutants that can be made in place; the rest is `ELSEWHERE`."""
+    """Measures who executes what, then judges those mutants that can be made in place; the rest is `ELSEWHERE`.
+
+    So is what survives in place though importing or collecting executes it: its change may come too late.
+    """
 
     root: Path
     mutants: Sequence[Mutant]
@@ -134,11 +137,12 @@ class Judge:
             raise pytest.UsageError("the tests could not be run with coverage")
 
     def _judged(self, mutant: Mutant, told: Told, items: Mapping[str, pytest.Item], living: live.Functions) -> Fate:
-        if not mutant.inside or told.at_import(mutant):
+        if not mutant.inside:
             return Fate(mutant, ELSEWHERE, 0.0, 0)
+        missed = ELSEWHERE if told.at_import(mutant) else ""
         tests = self.budget.chosen([test for test in told.of(mutant) if test in items], told)
         if not tests:
-            return Fate(mutant, UNREACHED, 0.0, 0)
+            return Fate(mutant, missed or UNREACHED, 0.0, 0)
         path = self.root / mutant.path
         tree = mutated(mutant, path.read_text(encoding="utf-8"))
 
@@ -153,6 +157,7 @@ class Judge:
         begin = time.monotonic()
         code = in_fork(work, self.budget.limit(tests, told))
         fate = ELSEWHERE if code == REFUSED else fate_of(code)
+        fate = missed or fate if fate == SURVIVED else fate
         return Fate(mutant, fate, round(time.monotonic() - begin, 2), len(tests))
 
 
