@@ -1,0 +1,212 @@
+"""Small wrongs of how the chunks of a block are fetched: portions of memory, requests, and what a block decodes to.
+
+The chunks are said and never read, so that they may be large.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlio_benchmark.errors import ParquetFileError
+from dlio_benchmark.parquet.decode import Chunk
+from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
+from dlio_benchmark.parquet.decode_outline import Layout, Outline, Slots
+from dlio_benchmark.parquet.decode_plan import Plan, plan
+from verification.faults import body_end
+
+MIB = 1 << 20
+LONGEST_PORTION = 4 * MIB
+
+
+def plan_of(**columns: pa.Array) -> Plan:
+    """Return the plan for files with such columns, without nulls."""
+    schema = pa.schema([pa.field(name, values.type, nullable=False) for name, values in columns.items()])
+    sink = io.BytesIO()
+    pq.write_table(pa.table(list(columns.values()), schema), sink, compression="NONE")
+    body = sink.getvalue()
+    return plan(Footer(body[body_end(body) :], len(body)), None, "f")
+
+
+ONE = pa.array([1.0], pa.float32())
+NUMBER = plan_of(x=ONE)
+NUMBERS = plan_of(x=ONE, y=ONE)
+TEXT = plan_of(x=pa.array(["a"]), y=ONE)
+MIXED = plan_of(x=ONE, text=pa.array(["a"]), y=pa.array([[1, 2]], pa.list_(pa.int16())))
+
+
+@dataclass(slots=True)
+class Said:
+    """What a footer says of the chunks of each row group."""
+
+    groups: Sequence[Sequence[Chunk]]
+    metadata: Any = None
+
+    @property
+    def group_rows(self) -> list[int]:
+        """Rows of each row group."""
+        return [chunks[0].rows for chunks in self.groups]
+
+    def chunks(self, group: int, _leaves: Sequence[int]) -> list[Chunk]:
+        """Return the chunks of a row group."""
+        return list(self.groups[group])
+
+    def outline(self, known: Plan, blocks: Sequence[Sequence[int]] | None = None) -> Outline:
+        """Return the outline of a file with such a footer, all in one block if nothing else is said."""
+        footer: Any = self
+        told = [range(len(self.groups))] if blocks is None else blocks
+        return Outline(b"", 0, footer, known, told, absent=(), slots=Slots())
+
+
+def chunk(start: int, stored: int, *, leaf: int = 0, rows: int = 10, decoded: int = 0) -> Chunk:
+    return Chunk(leaf, start, stored, rows, rows, "UNCOMPRESSED", decoded)
+
+
+def in_file_order(sizes: Sequence[int], gaps: Sequence[int] | None = None) -> list[list[Chunk]]:
+    """Return row groups of one chunk each, that lie behind each other with ``gaps`` before them."""
+    at, found = 4, []
+    for size, gap in zip(sizes, gaps or [0] * len(sizes), strict=True):
+        found.append([chunk(at + gap, size)])
+        at += gap + size
+    return found
+
+
+def laid_out(groups: Sequence[Sequence[Chunk]], known: Plan = NUMBER) -> Layout:
+    return Said(groups).outline(known).layout(0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "portions"),
+    [
+        ([8 * MIB], [8 * MIB]),
+        ([1], [1]),
+        ([1, 1, 1], [3]),
+        ([MIB] * 4, [4 * MIB]),
+        ([MIB] * 8, [4 * MIB] * 2),
+        ([MIB] * 9, [3 * MIB] * 3),
+        ([MIB] * 5, [3 * MIB, 2 * MIB]),
+        ([2 * MIB + 1, 2 * MIB], [2 * MIB + 1, 2 * MIB]),
+        ([10 * MIB, MIB, MIB], [10 * MIB, MIB, MIB]),
+        ([1, 10 * MIB, 1], [1, 10 * MIB, 1]),
+        ([MIB, 10 * MIB, MIB], [MIB, 10 * MIB, MIB]),
+        ([3 * MIB] * 3, [3 * MIB] * 3),
+    ],
+)
+def test_portions_are_of_about_the_same_size(sizes: list[int], portions: list[int]) -> None:
+    assert [portion.bytes for portion in laid_out(in_file_order(sizes)).portions] == portions
+
+
+@given(
+    sizes=st.lists(st.sampled_from([1, 1000, MIB, 3 * MIB, 5 * MIB]), min_size=1, max_size=30),
+    data=st.data(),
+)
+def test_each_wanted_byte_is_fetched_once_into_memory_of_its_chunk(sizes: list[int], data: st.DataObject) -> None:
+    gaps = [data.draw(st.sampled_from([0, 0, 0, 7])) for _ in sizes]
+    lying = in_file_order(sizes, gaps)
+    order = data.draw(st.permutations(range(len(sizes))))
+    groups = [lying[place] for place in order]
+    portions = laid_out(groups).portions
+    total, mean = sum(sizes), sum(sizes) / -(-sum(sizes) // LONGEST_PORTION)
+    members = [member for portion in portions for member in portion.slot.members]
+    assert sorted(members) == [(number, 0) for number in range(len(sizes))]
+    assert [groups[number][0] for number, _ in members] == [chunks[0] for chunks in lying]
+    assert sum(portion.bytes for portion in portions) == total
+    for portion in portions:
+        own = [groups[number][place] for number, place in portion.slot.members]
+        assert own
+        assert portion.bytes == sum(one.stored_bytes for one in own) <= mean + max(one.stored_bytes for one in own)
+        runs: list[list[int]] = []
+        for one in own:
+            if runs and runs[-1][1] == one.start:
+                runs[-1][1] += one.stored_bytes
+            else:
+                runs.append([one.start, one.start + one.stored_bytes])
+        assert [(start, start + many) for start, many in portion.requests] == [tuple(run) for run in runs]
+
+
+def test_chunks_that_overlap_are_an_error_wherever_they_are_named() -> None:
+    assert len(laid_out([[chunk(4, 10)], [chunk(14, 10)]]).portions) == 1
+    for groups in (
+        [[chunk(4, 11)], [chunk(14, 10)]],
+        [[chunk(14, 10)], [chunk(4, 11)]],
+        [[chunk(4, 1)], [chunk(4, 1)]],
+    ):
+        with pytest.raises(ParquetFileError, match="overlap"):
+            laid_out(groups)
+
+
+def test_a_block_promises_rows_bytes_and_what_they_decode_to() -> None:
+    def group(at: int, rows: int, decoded: int) -> list[Chunk]:
+        return [
+            chunk(at, 100, leaf=0, rows=rows, decoded=10**6),
+            chunk(at + 100, 50, leaf=1, rows=rows, decoded=decoded),
+            chunk(at + 150, 25, leaf=2, rows=rows, decoded=3 * decoded),
+        ]
+
+    said = Said([group(4, 10, 1000), group(179, 7, 500), group(354, 0, 0)])
+    assert MIXED.varying == {1, 2}
+    outline = said.outline(MIXED, [[0, 1], [1, 2]])
+    both, last = outline.layout(0).shape, outline.layout(1).shape
+    assert (both.rows, both.row_groups, both.stored_bytes) == (17, 2, 350)
+    assert both.decoded_bytes == 17 * 4 + 4 * 1000 + 4 * 500
+    assert (last.rows, last.row_groups, last.stored_bytes, last.decoded_bytes) == (7, 2, 350, 7 * 4 + 4 * 500)
+
+
+def test_blocks_decode_to_no_more_than_their_bytes_may() -> None:
+    assert [most_decoded(stored) for stored in (0, MIB)] == [256 * MIB, 1032 * MIB]
+    rows = 64 * MIB  # of four bytes each
+    assert laid_out([[chunk(4, 1, rows=rows)]]).shape.decoded_bytes == 256 * MIB
+    with pytest.raises(ParquetFileError, match="row group 0: 1 bytes cannot decode"):
+        laid_out([[chunk(4, 1, rows=rows + 1)]])
+    text = [chunk(4, 1, decoded=256 * MIB - 40), chunk(5, 1, leaf=1)]
+    assert laid_out([text], TEXT).shape.decoded_bytes == 256 * MIB
+    with pytest.raises(ParquetFileError, match="cannot decode"):
+        laid_out([[text[0]._replace(decoded_bytes=256 * MIB - 39), text[1]]], TEXT)
+
+
+def slots_of(known: Plan, *groups: list[Chunk]) -> list[Any]:
+    outline = Said(groups).outline(known, [[number] for number in range(len(groups))])
+    return [outline.layout(number).portions[0].slot for number in range(len(groups))]
+
+
+def test_portions_have_a_slot_together_if_their_chunks_are_alike_and_may_be_viewed() -> None:
+    def pair(at: int, size: int = 40, **others: Any) -> list[Chunk]:
+        return [chunk(at, size), chunk(at + size, 40, leaf=1)._replace(**others)]
+
+    one, same, larger, fewer, packed, woven = slots_of(
+        NUMBERS,
+        *(pair(4), pair(1004), pair(2004, 41), pair(3004, rows=9, values=9), pair(4004, codec="SNAPPY")),
+        [chunk(5044, 40), chunk(5004, 40, leaf=1)],
+    )
+    assert one is same
+    assert (one.members, one.names, one.group) == (((0, 0), (0, 1)), ("x", "y"), 0)
+    assert woven.members == ((0, 1), (0, 0))
+    assert woven.names == ("y", "x")
+    assert len({id(slot) for slot in (one, larger, fewer, packed, woven)}) == 5
+
+
+@pytest.mark.parametrize(("known", "shared"), [(NUMBERS, True), (TEXT, False)])
+def test_only_slots_that_may_get_a_form_are_kept(known: Plan, shared: bool) -> None:
+    groups = [[chunk(at, 40), chunk(at + 40, 40, leaf=1)] for at in (4, 1004)]
+    said = Said(groups).outline(known, [[0], [1]])
+    slots = [said.layout(number).portions[0].slot for number in (0, 1)]
+    assert (slots[0] is slots[1]) == shared
+    assert len(said.slots) == shared
+    packed = Said([[one._replace(codec="ZSTD") for one in group] for group in groups]).outline(known, [[0], [1]])
+    assert packed.layout(0).portions[0].slot is not packed.layout(1).portions[0].slot
+    assert len(packed.slots) == 0
+
+
+def test_an_outline_holds_for_the_same_footer_of_a_file_of_the_same_length() -> None:
+    footer: Any = Said([[chunk(4, 10)]])
+    outline = Outline(b"footer", 100, footer, NUMBER, [[0]], absent=(), slots=Slots())
+    asked = [(b"footer", 100), (b"footer", 101), (b"Footer", 100), (b"Footer", 99)]
+    assert [outline.holds_for(*one) for one in asked] == [True, False, False, False]
