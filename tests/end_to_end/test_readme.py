@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = ("dlio_benchmark", "dlio_postprocessor", "mlpstorage", "mpirun")
+SETTINGS = dict(re.findall(r"\b(OMPI_\w+)=(\w+)", TEXT))
+"""What a launcher needs according to the README; others take no notice."""
 
 
 def blocks(language: str) -> list[str]:
@@ -38,7 +40,7 @@ def test_every_command_works_as_printed(tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     if shutil.which("mpirun", path=path) is None:
         pytest.skip("no mpirun")
-    environ = {"PATH": path, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environ = {"PATH": path, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), **SETTINGS}
     for line in lines():
         done = subprocess.run(
             line, shell=True, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=300
