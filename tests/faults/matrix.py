@@ -19,6 +19,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,8 @@ LEAVE_S = 2.0
 LIMIT_S = 60.0
 BUSY_S = 0.1
 STILL_S = 1.0
+AT_ONCE = 2
+"""Jobs that run beside each other: most of the time they wait, for a deadline or for the start of a process."""
 STANDING = re.compile(r"dlio_benchmark: some ranks stand still\n(  - .*\n)*")
 
 
@@ -275,7 +278,8 @@ def sites(folder: Path) -> list[Site]:
 
 def prepare(site: Site) -> None:
     """Generate the data sets that training and verification read."""
-    for name, options in (("many", ()), ("few", FEW)):
+
+    def generate(name: str, options: tuple[str, ...]) -> None:
         out = site.folder / f"prepared-{name}"
         out.mkdir()
         words = site.words(out, site.folder / name, (*STAGES["generate"].options, *options))
@@ -283,6 +287,9 @@ def prepare(site: Site) -> None:
         ended = site.run(site.launcher.command(2, engine), out / "fired", out)
         if ended.code:
             raise RuntimeError(f"the data set of the matrix cannot be made: {ended.code}\n{ended.said}")
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(generate, ("many", "few"), ((), FEW)))
 
 
 def cell(site: Site, name: str, stage: str, folder: str) -> Ended:
@@ -358,8 +365,11 @@ def run(many: int, folder: str, seed: int) -> Finding:
     found = Finding()
     for site in sites(Path(folder)):
         prepare(site)
-        for number, (name, stage) in enumerate(cells(many, seed)):
-            ended = cell(site, name, stage, f"{number}")
+        asked = cells(many, seed)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            jobs = [pool.submit(cell, site, *one, f"{number}") for number, one in enumerate(asked)]
+        for number, ((name, stage), job) in enumerate(zip(asked, jobs, strict=True)):
+            ended = job.result()
             if ended.stood_still:
                 found.count("jobs made again, for the machine stood still")
                 ended = cell(site, name, stage, f"{number}-again")

@@ -359,10 +359,13 @@ def test_a_value_that_is_not_offered_is_refused_with_those_that_are(
     assert not bench.data.exists()
 
 
+IMPATIENT = "from dlio_benchmark.mlpstorage import cli, processes; processes._GRACE_S = 0.5; cli.console()"
+
+
 def test_sigterm_ends_the_engine_and_all_below_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUB_WAIT", "1")
     front_end = subprocess.Popen(
-        [sys.executable, "-m", "dlio_benchmark.mlpstorage.cli", *bench.words("datagen")],
+        [sys.executable, "-c", IMPATIENT, *bench.words("datagen")],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

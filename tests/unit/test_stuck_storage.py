@@ -28,7 +28,7 @@ def stuck(self, fd, into, offset):
     return pread(self, fd, into, offset)
 
 Posix.pread = stuck
-main._LEAVE_S = 1.0
+main._LEAVE_S = 0.3
 main.main()
 """
 
