@@ -315,6 +315,9 @@ def test_pages_are_made_together_until_they_are_a_mebibyte() -> None:
         jobs = list(shape.jobs())
         assert {len(job) for job in jobs[:-1]} == {together}
         assert jobs[0][0] == PageSpan(0, 0, page_rows)
+    one_bit_less = 8 * MIB - 1
+    jobs = list(FileShape(4 * one_bit_less, 4 * one_bit_less, (one_bit_less,), (1,)).jobs())
+    assert [len(job) for job in jobs] == [2, 2]
 
 
 class Pulled:

@@ -42,7 +42,10 @@ PARTS = ("reader", "parquet", "data_generator", "plan", "metrics/summary", "data
 UNTRIED = ("dlio_benchmark/data_loader/torch.py",)
 """Modules whose tests start processes of their own, which see a change of a living function only if they are forks:
 tried if ``--only`` names the file."""
-LEFT_OUT = ("test_sabotage.py", "test_faults.py", "test_leaks.py", "test_mutants.py", "test_torch_loader.py")
+LEFT_OUT = (
+    *("test_sabotage.py", "test_faults.py", "test_leaks.py", "test_mutants.py"),
+    *("test_torch_loader.py", "test_noticed_torch.py"),
+)
 """Test files that judge no module of the parts above by themselves, or take longer than all others together: they
 run if ``--tests`` names them."""
 OPTIONS = ("-q", "--no-mpi", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
