@@ -79,7 +79,10 @@ STORED_BITS = {
     **dict.fromkeys((ColumnType.INT16, ColumnType.UINT16, ColumnType.INT32, ColumnType.UINT32), 32),
     **dict.fromkeys((ColumnType.INT64, ColumnType.UINT64, ColumnType.FLOAT64), 64),
     **dict.fromkeys((ColumnType.FLOAT32, ColumnType.LIST), 32),
-    **{ColumnType.FLOAT16: 16, ColumnType.BOOL: 1, ColumnType.STRING: 32 + 8 * 3, ColumnType.BINARY: 32 + 8 * 3},
+    ColumnType.FLOAT16: 16,
+    ColumnType.BOOL: 1,
+    ColumnType.STRING: 32 + 8 * 3,
+    ColumnType.BINARY: 32 + 8 * 3,
 }
 """What a value takes in a page, of three characters where it is text or bytes."""
 
