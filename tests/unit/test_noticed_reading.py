@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pages import pages
 
+from dlio_benchmark.clock import FakeClock
 from dlio_benchmark.common.enumerations import ColumnType, DatasetType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
+from dlio_benchmark.errors import ParquetFileError
 from dlio_benchmark.parquet.decode_form import Slot, View
 from dlio_benchmark.parquet.decode_memory import empty
 from dlio_benchmark.plan.generation import PlannedFile
@@ -28,6 +32,39 @@ def files_of(rows: dict[str, int], columns: tuple[Column, ...] = NUMBERS) -> Mem
     for path, many in rows.items():
         ParquetFiles(columns, row_group_size=GROUP).write(PlannedFile(DatasetType.TRAIN, 0, path, many), storage)
     return storage
+
+
+class Ticking(FakeClock):
+    """A clock that moves by a nanosecond whenever it is looked at."""
+
+    def now_ns(self) -> int:
+        """Return the time."""
+        self.advance(1)
+        return self.time_ns
+
+
+class Slow:
+    """A storage of files whose reads take a microsecond each, and end at byte ``end`` after the files were opened."""
+
+    def __init__(self, files: dict[str, bytes], clock: FakeClock | None = None) -> None:
+        self.files, self.clock, self.end = files, clock or FakeClock(), max(map(len, files.values()))
+
+    def open_input(self, path: str) -> Any:
+        """Open a file."""
+        return _Slow(self.files[path], self)
+
+
+class _Slow:
+    def __init__(self, body: bytes, storage: Slow) -> None:
+        self.body, self.storage, self.size = body, storage, len(body)
+
+    def pread(self, offset: int, into: memoryview) -> int:
+        self.storage.clock.advance(1000)
+        found = self.body[: self.storage.end][offset : offset + len(into)]
+        into[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None: ...
 
 
 def by_group(storage: MemoryStorage, columns: tuple[Column, ...] | None = None) -> ParquetRows:
@@ -96,3 +133,74 @@ def test_a_form_is_learned_from_the_second_portion_of_its_make() -> None:
     assert forms[0] is None
     assert forms[1] is not None
     assert forms[1].fits(memory)
+
+
+THREE = (Column("a", ColumnType.INT8), Column("b", ColumnType.INT16), Column("c", ColumnType.FLOAT64))
+
+
+def test_the_time_of_a_block_is_that_of_its_reads_and_that_of_all_else() -> None:
+    clock = Ticking()
+    storage: Any = Slow(files_of({"f": GROUP}, THREE).files, clock)
+    file = ParquetRows(storage, THREE[::2], ReadMode.ROW_GROUP, clock=clock).open("f")
+    read = file.read(0)
+    assert (read.requests, read.io_ns, read.decode_ns) == (2, 2001, 2)
+
+
+def test_a_file_that_ends_early_is_short_of_the_chunk_in_which_it_ends() -> None:
+    body = files_of({"f": GROUP * 3}, THREE).files["f"]
+    metadata = pq.read_metadata(io.BytesIO(body))
+    chunks = []
+    for group in range(metadata.num_row_groups):
+        for leaf in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(leaf)
+            start = chunk.dictionary_page_offset or chunk.data_page_offset
+            chunks.append((group, chunk.path_in_schema, start, start + chunk.total_compressed_size))
+    storage: Any = Slow({"f": body})
+    file = ParquetRows(storage, THREE, ReadMode.ROW_GROUP, group_window=3).open("f")
+    for end in range(chunks[0][2], chunks[-1][3]):
+        storage.end = end
+        group, name, missing = next((group, name, stop - end) for group, name, start, stop in chunks if end < stop)
+        with pytest.raises(ParquetFileError) as caught:
+            file.read(0)
+        wanted = f"f: row group {group}, column '{name}': the file ends at byte {end}, {missing} bytes short"
+        assert str(caught.value) == wanted
+    storage.end = len(body)
+    assert file.read(0).block.rows == GROUP * 3
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_raw_bytes_have_no_columns_wherever_these_stand(verify: bool) -> None:
+    storage = MemoryStorage()
+    storage.files["p=3/f"] = files_of({"f": GROUP}).files["f"]
+    columns = (Column("p", ColumnType.INT8), *NUMBERS)
+    for reader in (
+        ParquetRows(storage, columns, ReadMode.BYTES, partitions=["p"], verify_checksums=verify),
+        ParquetRows(storage, NUMBERS, ReadMode.BYTES, verify_checksums=verify),
+    ):
+        read = reader.open("p=3/f").read(0)
+        assert (read.block.rows, read.block.columns) == (GROUP, {})
+        assert read.bytes_read == read.bytes_requested > 0
+
+
+def test_bits_of_a_checksum_do_not_matter_while_it_is_not_asked_for() -> None:
+    body = bytearray(files_of({"f": GROUP * 4}).files["f"])
+    right = pq.read_table(io.BytesIO(body)).to_pydict()
+    for page in pages(bytes(body)):
+        assert page.checksum is not None
+        bits = page.checksum << 1 if page.checksum >= 0 else ~(page.checksum << 1)
+        varint = bytes([*(bits >> shift & 0x7F | 0x80 for shift in (0, 7, 14, 21)), bits >> 28])
+        at = body.rindex(varint, 0, page.at)
+        body[at : at + 5] = b"\xff\xff\xff\xff\x7f"  # more than 32 bits
+    storage = MemoryStorage()
+    storage.files["f"] = bytes(body)
+    reader = by_group(storage)
+    for _ in range(3):
+        file = reader.open("f")
+        found: dict[str, list[Any]] = {"a": [], "b": []}
+        for index in range(4):
+            for name, values in file.read(index).block.columns.items():
+                found[name] += np.asarray(values).tolist()
+        assert found == right
+    checked = ParquetRows(storage, None, ReadMode.ROW_GROUP, verify_checksums=True).open("f")
+    with pytest.raises(ParquetFileError, match="32 bits"):
+        checked.read(0)
