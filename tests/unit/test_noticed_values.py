@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from test_decode import PLAIN, RLE_DICTIONARY, indices, leaf_of, page, varint
+from test_decode_headers import STRUCT, i32, struct
 
 from dlio_benchmark.parquet.decode import Chunk, Leaf, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_headers import Content, PageError, PageHeader
@@ -17,6 +19,7 @@ RLE, PLAIN_DICTIONARY, DATA, DICTIONARY, DATA_2 = 3, 2, 0, 2, 3
 INT = leaf_of("<i4", "<i4")
 NARROW = leaf_of("<i4", "i1")
 OCTETS = leaf_of("V0", "V0")
+CONTENT = (5, STRUCT, struct(i32(1, 10), i32(2, PLAIN), i32(3, RLE), i32(4, RLE)))
 
 
 def chunk_of(octets: bytes, values: int, **others: Any) -> Chunk:
@@ -247,3 +250,132 @@ def test_a_chunk_has_as_many_values_as_its_rows_and_lists_say() -> None:
     for rows in (3, 5, 8):
         assert chunk_values(memoryview(body), chunk_of(body, 8, rows=rows), PAIRS, [said]) is None
     assert found_in(octets, lists, 8, rows=4).tolist() == numbers.reshape(4, 2).tolist()
+
+
+LEAVES: dict[str, tuple[Leaf, int, bool, bool, bool]] = {
+    "integers": (INT, 4, True, True, False),
+    "narrow integers": (NARROW, 4, False, True, True),
+    "narrow natural numbers": (leaf_of("<i4", "u1"), 4, False, True, True),
+    "short integers": (leaf_of("<i4", "<i2"), 4, False, False, False),
+    "bytes of one length": (leaf_of("V3", "V3"), 3, True, True, False),
+    "single bytes": (leaf_of("V1", "V1"), 1, True, True, False),
+    "truths": (Leaf(None, np.dtype("?")), 0, False, False, False),
+    "text": (OCTETS, 4, False, False, False),
+    "long numbers as octets": (leaf_of("<i8", "i1"), 8, False, False, False),
+    "with nulls": (NULLABLE, 4, True, False, False),
+    "narrow with nulls": (Leaf(np.dtype("<i4"), np.dtype("i1"), 0, 1, 0), 4, False, False, True),
+    "lists": (Leaf(np.dtype("<i4"), np.dtype("<i4"), 2, 0, 1), 4, True, False, False),
+}
+
+
+@pytest.mark.parametrize(("leaf", "width", "is_array", "is_usual", "has_identity"), LEAVES.values(), ids=LEAVES)
+def test_a_leaf_knows_what_it_needs(leaf: Leaf, width: int, is_array: bool, is_usual: bool, has_identity: bool) -> None:
+    assert (leaf.width, leaf.is_array, leaf.is_usual) == (width, is_array, is_usual)
+    identity = np.arange(256, dtype="u1").view(leaf.dtype).astype("<i4").tobytes() if has_identity else b""
+    assert leaf.identity == identity
+
+
+IDENTITY = np.arange(256, dtype="u1").view("i1").astype("<i4")
+CHOSEN = [3, 200, 255, 0, 128, 127, 7, 9, 11]
+
+
+def dictionary_page(entries: Any = IDENTITY, encoding: int = PLAIN) -> bytes:
+    return page(2, np.asarray(entries, "<i4").tobytes(), values=len(entries), encoding=encoding)
+
+
+def test_usual_chunks_are_viewed_at_once_and_share_their_memory() -> None:
+    numbers = np.arange(9, dtype="<i4")
+    plain = page(0, numbers.tobytes(), values=9, encoding=PLAIN)
+    by_index = dictionary_page() + indices(CHOSEN, 8)
+    for octets, leaf, wanted in ((plain, INT, numbers), (by_index, NARROW, np.array(CHOSEN, "u1").view("i1"))):
+        body = memoryview(bytearray(octets))
+        found = viewed(body, chunk_of(octets, 9), leaf)
+        assert found is not None
+        assert np.array_equal(found, wanted)
+        assert found.dtype == leaf.dtype
+        assert np.shares_memory(found, np.frombuffer(body, np.uint8))
+        right = chunk_of(octets, 9)
+        others = (right._replace(codec="SNAPPY"), right._replace(rows=8), chunk_of(octets, 8), chunk_of(octets, 10))
+        assert [viewed(body, other, leaf) for other in others] == [None] * 4
+
+
+def resized(octets: bytes, decoded: int) -> bytes:
+    """Return a page whose header says another size after decompression."""
+    assert octets[2:3] == b"\x15"
+    end = next(at for at in range(3, 9) if octets[at] < 0x80) + 1
+    return octets[:3] + varint(decoded * 2) + octets[end:]
+
+
+RUN = np.array(CHOSEN, "u1").tobytes() + bytes(7)
+UNUSUAL = {
+    "no dictionary": indices(CHOSEN, 8),
+    "no page behind it": dictionary_page(),
+    "another dictionary": dictionary_page(IDENTITY[::-1]) + indices(CHOSEN, 8),
+    "a longer dictionary": dictionary_page([*IDENTITY, 0]) + indices(CHOSEN, 8),
+    "a shorter dictionary": dictionary_page(IDENTITY[:255]) + indices(CHOSEN, 8),
+    "two pages": dictionary_page() + indices(CHOSEN[:4], 8) + indices(CHOSEN[4:], 8),
+    "bytes behind the page": dictionary_page() + indices(CHOSEN, 8) + b"\0",
+    "another size": dictionary_page() + resized(indices(CHOSEN, 8), 19),
+    "fewer values": dictionary_page() + indices(CHOSEN[:8], 8),
+    "a dictionary of other kinds": page(0, IDENTITY.tobytes(), values=256, encoding=PLAIN) + indices(CHOSEN, 8),
+    "plain values": dictionary_page() + page(0, np.array(CHOSEN, "<i4").tobytes(), values=9, encoding=PLAIN),
+    "another encoding": dictionary_page() + page(0, b"\x08\x05" + RUN, values=9, encoding=5),
+    "indices of two bytes": dictionary_page() + indices(CHOSEN, 16),
+    "a repeated index": dictionary_page() + page(0, b"\x08\x12\x07", values=9, encoding=RLE_DICTIONARY),
+    "a run that is cut off": dictionary_page() + page(0, b"\x08\x05" + RUN[:8], values=9, encoding=RLE_DICTIONARY),
+}
+
+
+@pytest.mark.parametrize("octets", UNUSUAL.values(), ids=UNUSUAL)
+def test_indices_are_viewed_at_once_only_if_all_is_as_usual(octets: bytes) -> None:
+    assert viewed(memoryview(octets), chunk_of(octets, 9), NARROW) is None
+
+
+def test_a_run_may_end_with_its_last_index() -> None:
+    octets = dictionary_page() + page(0, b"\x08\x05" + RUN[:9], values=9, encoding=RLE_DICTIONARY)
+    found = viewed(memoryview(octets), chunk_of(octets, 9), NARROW)
+    assert found is not None
+    assert found.view("u1").tolist() == CHOSEN
+
+
+def test_a_checksum_of_too_many_bits_is_no_matter_of_viewing() -> None:
+    damaged = b"\x15\xff\xff\xff\xff\x7f"
+    parts = [page(2, IDENTITY.tobytes(), values=256, encoding=PLAIN), indices(CHOSEN, 8)]
+    changed = []
+    for part in parts:
+        at = part.index(b"\x2c" if part[1] == 0 else b"\x4c", 5)
+        assert at < 9
+        changed.append(part[:at] + damaged + bytes([part[at] - 0x10]) + part[at + 1 :])
+    octets = b"".join(changed)
+    found = viewed(memoryview(octets), chunk_of(octets, 9), NARROW)
+    assert found is not None
+    assert found.view("u1").tolist() == CHOSEN
+    with pytest.raises(PageError, match="32 bits"):
+        pages(memoryview(octets), chunk_of(octets, 9), verify=True)
+
+
+def test_what_stands_behind_the_last_value_is_not_looked_at() -> None:
+    octets = page(0, bytes(40), values=10, encoding=PLAIN)
+    for behind in (b"", b"\xff" * 5, octets):
+        found = pages(memoryview(octets + behind), chunk_of(octets + behind, 10), verify=True)
+        assert len(found) == 1
+    assert pages(memoryview(b"\xff\xff"), chunk_of(b"\xff\xff", 0), verify=True) == []
+    for values in (9, 11):
+        with pytest.raises(PageError, match=f"the pages hold 10 values; the footer says {values}"):
+            pages(memoryview(octets), chunk_of(octets, values), verify=False)
+
+
+@pytest.mark.parametrize("crc", [0, 1, -1, 2**31 - 1, -(2**31)])
+def test_a_page_is_checked_against_its_checksum_if_that_is_asked_for(crc: int) -> None:
+    body = bytes(40)
+    right = zlib.crc32(body)
+    for checksum in (crc, right - (right >> 31 << 32)):
+        head = struct(i32(1, 0), i32(2, 40), i32(3, 40), i32(4, checksum), CONTENT)
+        chunk = chunk_of(head + body, 10)
+        assert len(pages(memoryview(head + body), chunk, verify=False)) == 1
+        if checksum == crc:
+            with pytest.raises(PageError, match="does not match its bytes") as caught:
+                pages(memoryview(head + body), chunk, verify=True)
+            assert caught.value.at == 0
+        else:
+            assert pages(memoryview(head + body), chunk, verify=True)[0].crc == checksum
