@@ -2,7 +2,8 @@
 
     mpirun -n 2 python tests/mpi/fault_job.py FAULT STAGE [--deadline SECONDS] [--apart]
 
-It says ``complete`` on standard output only after the group was closed in order.
+It says ``complete`` on standard output only after the group was closed in order.  The deadline is short for faults that
+show only when it has passed, and far for those that must show without.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from dlio_benchmark.guard import Guard, die_with_parent
 
 STAGES = ("generate", "train", "verify")
 STEPS = 20
+FAR_S, SHORT_S, SHORT_FOR_OPEN_MPI_S = 50.0, 2.0, 6.0
+"""No rank moves in the second, or in the seconds on a busy machine, that Open MPI needs to start."""
 
 
 def read_badly(comm: Comm) -> None:
@@ -91,14 +94,14 @@ def lose_worker(comm: Comm) -> None:
         pool.submit(end_worker, os.getpid()).result()
 
 
-def go_slowly(comm: Comm) -> None:
-    """Take much longer than the deadline, but be seen to move."""
-    for part in range(10):
+def go_slowly(comm: Comm, deadline_s: float) -> None:
+    """Take longer than the deadline, but be seen to move."""
+    for part in range(5):
         comm.pulse.done = 100 + part
-        time.sleep(0.25)
+        time.sleep(deadline_s / 4)
 
 
-def pause_job(comm: Comm) -> None:
+def pause_job(comm: Comm, deadline_s: float) -> None:
     """Stop all ranks for longer than the deadline, as a scheduler does that suspends a job."""
     size = comm.world.size
     fd = Board.find(os.environ[BOARD], os.environ[MARK])
@@ -106,7 +109,7 @@ def pause_job(comm: Comm) -> None:
     pids = [row.pid for row in Board(size, fd).rows().values()]
     lines = ["import os, signal, time"]
     lines += [f"os.kill({pid}, signal.SIGSTOP)" for pid in pids]
-    lines += ["time.sleep(2.5)", *(f"os.kill({pid}, signal.SIGCONT)" for pid in pids)]
+    lines += [f"time.sleep({deadline_s + 0.5})", *(f"os.kill({pid}, signal.SIGCONT)" for pid in pids)]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], stdin=subprocess.DEVNULL, check=True, timeout=60)
 
 
@@ -132,12 +135,29 @@ FAULTS: Mapping[str, Callable[[Comm], object]] = {
     "launcher-killed": kill_launcher,
     "launcher-sigterm": interrupt_launcher(signal.SIGTERM),
     "launcher-sigint": interrupt_launcher(signal.SIGINT),
-    "slow": go_slowly,
-    "pause": pause_job,
     "early": nothing,
     "late": nothing,
     "none": nothing,
 }
+LONGER_THAN_THE_DEADLINE: Mapping[str, Callable[[Comm, float], object]] = {"slow": go_slowly, "pause": pause_job}
+AWAIT_THE_DEADLINE = frozenset({"hang", "hang-with-lock", "sigstop", "early", "late", *LONGER_THAN_THE_DEADLINE})
+
+
+def short_s(launcher: str) -> float:
+    """Return the deadline in seconds of faults that show only when it has passed."""
+    return SHORT_FOR_OPEN_MPI_S if launcher == "Open MPI" else SHORT_S
+
+
+def deadline_s(fault: str) -> float:
+    """Return the deadline that suits a fault in this job."""
+    launch = launch_of(os.environ)
+    return short_s(launch.launcher if launch else "") if fault in AWAIT_THE_DEADLINE else FAR_S
+
+
+def planted(fault: str, deadline_s: float) -> Callable[[Comm], object]:
+    """Return what happens to the last rank."""
+    longer = LONGER_THAN_THE_DEADLINE.get(fault)
+    return FAULTS[fault] if longer is None else lambda comm: longer(comm, deadline_s)
 
 
 def work(comm: Comm, fault: Callable[[Comm], object], faulty_stage: str) -> None:
@@ -165,21 +185,22 @@ def joined(guard: Guard, deadline_s: float, *, apart: bool) -> Comm:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("fault", choices=FAULTS)
+    parser.add_argument("fault", choices=(*FAULTS, *LONGER_THAN_THE_DEADLINE))
     parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("--deadline", type=float, default=3.0)
+    parser.add_argument("--deadline", type=float)
     parser.add_argument("--apart", action="store_true")
     parser.add_argument("--segments", type=Path, help="where to write which shared memory of MPI is mapped")
     options = parser.parse_args()
+    limit_s = deadline_s(options.fault) if options.deadline is None else options.deadline
     with Guard() as guard:
         launch = launch_of(os.environ)
         if options.fault == "early" and launch is not None and launch.rank == 1:
             raise StorageError("planted before the group came together")
-        comm = joined(guard, options.deadline, apart=options.apart)
+        comm = joined(guard, limit_s, apart=options.apart)
         if options.segments is not None and comm.world.rank == 0:
             options.segments.write_text("\n".join(segments()))
         try:
-            work(comm, FAULTS[options.fault], options.stage)
+            work(comm, planted(options.fault, limit_s), options.stage)
         except InterruptedRunError:
             print("interrupted", flush=True)
             raise

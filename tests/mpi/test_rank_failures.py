@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import fault_job
 import pytest
 
-from dlio_benchmark.launch import Finished, run
+from dlio_benchmark.launch import Finished, find_launcher, run
 from verification.evidence import Recorder
 
 ROOT = Path(__file__).parents[2]
-JOB = Path(__file__).parent / "fault_job.py"
-DEADLINE_S = 2.0
 FAULTS = {"raises": "exception", "killed": "kill-9", "exits": "exit-3", "hangs": "hang"}
 STAGES = ("generate", "train")
 SPOILS: Mapping[str, Callable[[Finished], Finished]] = {
@@ -29,13 +28,13 @@ SPOILS: Mapping[str, Callable[[Finished], Finished]] = {
 def job(fault: str, stage: str) -> Finished:
     """Run the small job on two ranks, with a fault on the second; once for all tests that look at it."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, str(JOB), fault, stage, "--deadline", str(DEADLINE_S)]
+    argv = [sys.executable, fault_job.__file__, fault, stage]
     return run(2, argv, timeout_s=60.0, env=environ, grace_s=20.0)
 
 
 def the_failure_ends_the_job(evidence: Recorder, done: Finished, stage: str) -> None:
     """Hold that a job ended by itself, in time, with a code that says so, naming rank and stage."""
-    most = DEADLINE_S + 10
+    most = fault_job.short_s(find_launcher().dialect.value) + 10
     evidence.hold(
         round(done.seconds, 2), what="seconds from the fault to the end of the job", at_most=most, at_least=0, unit="s"
     )

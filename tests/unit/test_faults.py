@@ -24,11 +24,8 @@ from verification.probes.processes import MARK, marked
 ROOT = Path(__file__).parents[2]
 JOB = ROOT / "tests" / "mpi" / "fault_job.py"
 STAGES = ("generate", "train", "verify")
-DEADLINE_S = 2.0
-FAR_S = 50.0
-"""The deadline of what has to be noticed without one; on a busy machine a short one would pass before the fault."""
-SOON_S = 15.0
-"""For a whole job: the start of the launcher and of the ranks, too, takes seconds on a busy machine."""
+SOON_S = 20.0
+"""For a whole job: on a busy machine the launcher and the ranks take seconds to start."""
 TIMEOUT_S = 60.0
 
 
@@ -60,7 +57,6 @@ FAULTS: Mapping[str, Expected] = {
     "launcher-sigterm": Expected((Exit.TERMINATED,), ()),
     "launcher-sigint": Expected((Exit.INTERRUPTED, Exit.TERMINATED), ()),
 }
-AWAIT_THE_DEADLINE = frozenset({"hang", "hang-with-lock", "sigstop", "late", "early", "pause"})
 
 
 def interpreters() -> list[str]:
@@ -85,8 +81,7 @@ def launcher_of(python: str) -> Launcher:
 
 def job(python: str, fault: str, stage: str, *options: str, ranks: int = 2) -> Finished:
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    deadline_s = DEADLINE_S if fault in AWAIT_THE_DEADLINE else FAR_S
-    argv = [python, str(JOB), fault, stage, "--deadline", str(deadline_s), *options]
+    argv = [python, str(JOB), fault, stage, *options]
     return run(ranks, argv, timeout_s=TIMEOUT_S, env=environ, launcher=launcher_of(python), grace_s=20.0)
 
 
@@ -132,12 +127,12 @@ def test_ranks_of_other_hosts_are_known_by_what_they_send(fault: str) -> None:
 
 
 def test_a_slow_rank_of_another_host_is_waited_for() -> None:
-    done = job(sys.executable, "slow", "train", "--deadline", "1", "--apart")
+    done = job(sys.executable, "slow", "train", "--apart")
     assert (done.code, done.stdout) == (0, "complete\n")
 
 
 def test_a_slow_rank_is_shown_and_waited_for() -> None:
-    done = job(sys.executable, "slow", "train", "--deadline", "1")
+    done = job(sys.executable, "slow", "train")
     assert (done.code, done.stdout) == (0, "complete\n")
     assert "some ranks stand still" in done.stderr
     assert "rank 1 on host" in done.stderr
