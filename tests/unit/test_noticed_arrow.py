@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import re
 from typing import Any
 
@@ -165,3 +166,15 @@ def test_equally_long_text_shares_the_memory_of_its_values(kind: pa.DataType, ro
     assert found.type == kind
     assert found.cast(pa.binary()).to_pylist() == texts
     assert found.buffers()[-1].address == values.__array_interface__["data"][0]
+
+
+def test_text_stays_in_large_offsets_from_two_gibibytes_on() -> None:
+    limit = 1 << 31
+    nothing = pa.py_buffer(mmap.mmap(-1, limit, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ))
+    for size, kind in ((limit - 9, pa.string()), (limit - 8, pa.large_string())):
+        offsets = pa.py_buffer(np.array([0, size], np.int64))
+        text = pa.Array.from_buffers(pa.large_string(), 1, [None, offsets, nothing])
+        assert text.nbytes == size + 8
+        found = values_of(pa.chunked_array([text]), pa.string(), MUCH)
+        assert found.type == kind
+        assert found.buffers()[2].address == nothing.address

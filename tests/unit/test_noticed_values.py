@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from test_decode import PLAIN, RLE_DICTIONARY, indices, leaf_of, page, varint
 from test_decode_headers import STRUCT, i32, struct
+from test_decode_levels import packed
 
 from dlio_benchmark.parquet.decode import Chunk, Leaf, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_headers import Content, PageError, PageHeader
@@ -379,3 +380,61 @@ def test_a_page_is_checked_against_its_checksum_if_that_is_asked_for(crc: int) -
             assert caught.value.at == 0
         else:
             assert pages(memoryview(head + body), chunk, verify=True)[0].crc == checksum
+
+
+def test_a_page_too_short_for_its_values_is_left_to_others_and_one_too_long_is_damage() -> None:
+    for values, short, long in ((10, 36, 44), (10, 39, 41)):
+        right = page(0, bytes(4 * values), values=values, encoding=PLAIN)
+        for others in ((), (right,), (right, right)):
+            behind, total = b"".join(others), values * (1 + len(others))
+            assert found_in(page(0, bytes(short), values=values, encoding=PLAIN) + behind, INT, total) is None
+            too_long = page(0, bytes(long), values=values, encoding=PLAIN)
+            for octets in (too_long + behind, behind + too_long):
+                with pytest.raises(PageError, match=f"10 values in {long} bytes; they need 40"):
+                    found_in(octets, INT, total)
+    assert found_in(page(0, b"", values=2**31 - 1, encoding=PLAIN), INT, 2**31 - 1) is None
+    assert found_in(page(0, bytes(1), values=16, encoding=PLAIN), Leaf(None, np.dtype("?")), 16) is None
+
+
+@pytest.mark.parametrize("name", ["no dictionary", "another encoding", "a repeated index"])
+def test_indices_of_another_make_are_left_to_others(name: str) -> None:
+    assert found_in(UNUSUAL[name], NARROW, 9) is None
+    assert found_in(UNUSUAL[name], INT, 9) is None
+
+
+@pytest.mark.parametrize("sizes", [(6, 2), (3, 5), (1, 6, 1), (2, 2, 4), (7, 1)])
+def test_lists_go_on_from_page_to_page(sizes: tuple[int, ...]) -> None:
+    numbers = np.arange(8, dtype="<i4")
+    for size in (2, 4):
+        leaf = Leaf(np.dtype("<i4"), np.dtype("<i4"), size, 1, 1)
+        for spoiled in (False, True):
+            octets, headers, begin = b"", [], 0
+            for many in sizes:
+                levels = [int((begin + place) % size != 0) for place in range(many)]
+                levels[-1] ^= spoiled
+                rep = packed(levels, 1)
+                body, said = with_levels(DATA, rep, varint(many << 1) + b"\x01", numbers[begin:][:many].tobytes(), many)
+                headers.append(said._replace(body=len(octets)))
+                octets += body
+                begin += many
+            found = chunk_values(memoryview(bytearray(octets)), chunk_of(octets, 8, rows=8 // size), leaf, headers)
+            assert (found is None) == spoiled
+            assert found is None or found.tolist() == numbers.reshape(-1, size).tolist()
+
+
+def test_the_identity_is_viewed_and_no_other_dictionary_is() -> None:
+    for entries, shares in ((IDENTITY, True), (IDENTITY[::-1], False)):
+        octets = dictionary_page(entries) + indices(CHOSEN, 8)
+        body, chunk = memoryview(bytearray(octets)), chunk_of(octets, 9)
+        found = chunk_values(body, chunk, NARROW, pages(body, chunk, verify=True))
+        assert found is not None
+        assert np.shares_memory(found, np.frombuffer(body, np.uint8)) == shares
+        assert found.tolist() == entries[CHOSEN].tolist()
+
+
+def test_indices_without_entries_are_damage_and_no_indices_are_left_to_others() -> None:
+    for leaf in (INT, NARROW, leaf_of("<f8", "<f8")):
+        with pytest.raises(PageError, match="outside the dictionary of 0 values"):
+            found_in(dictionary_page([]) + indices([0] * 4, 8), leaf, 4)
+    nothing = page(0, b"\x08\x03" + bytes(8), values=0, encoding=RLE_DICTIONARY)
+    assert found_in(dictionary_page() + nothing + indices(CHOSEN, 8), INT, 9) is None
