@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -438,3 +439,48 @@ def test_indices_without_entries_are_damage_and_no_indices_are_left_to_others() 
             found_in(dictionary_page([]) + indices([0] * 4, 8), leaf, 4)
     nothing = page(0, b"\x08\x03" + bytes(8), values=0, encoding=RLE_DICTIONARY)
     assert found_in(dictionary_page() + nothing + indices(CHOSEN, 8), INT, 9) is None
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_indices_of_any_width_into_the_identity_are_its_values(bits: int) -> None:
+    found = found_in(dictionary_page() + indices(CHOSEN, bits), NARROW, 9)
+    assert found.tolist() == IDENTITY[CHOSEN].tolist()
+    two = dictionary_page() + indices(CHOSEN[:8], bits) + indices(CHOSEN[8:], bits)
+    assert found_in(two, NARROW, 9).tolist() == IDENTITY[CHOSEN].tolist()
+
+
+def test_pages_of_plain_values_are_moved_together_where_they_are() -> None:
+    octets = b"".join(page(0, np.arange(n, n + 4, dtype="<i4").tobytes(), values=4, encoding=PLAIN) for n in (0, 4, 8))
+    body, chunk = memoryview(bytearray(octets)), chunk_of(octets, 12)
+    found = chunk_values(body, chunk, INT, pages(body, chunk, verify=False))
+    assert found is not None
+    assert found.tolist() == list(range(12))
+    assert np.shares_memory(found, np.frombuffer(body, np.uint8))
+
+
+def test_pages_of_indices_are_looked_up_one_by_one() -> None:
+    dictionary = [40, 30, 20, 10]
+    # The pages of two values have as many bytes as plain ones would.
+    for chosen in ([[0, 1], [2, 3]], [[3], [2, 1], [0]]):
+        octets = dictionary_page(dictionary) + b"".join(indices(one, 8) for one in chosen)
+        wanted = [dictionary[one] for part in chosen for one in part]
+        assert found_in(octets, INT, len(wanted)).tolist() == wanted
+    mixed = dictionary_page(dictionary) + indices([3, 2], 8) + page(0, bytes([9, 0, 0, 0]), values=1, encoding=PLAIN)
+    assert found_in(mixed, INT, 3).tolist() == [10, 20, 9]
+
+
+def test_what_is_looked_up_takes_memory_of_arrow_alone() -> None:
+    many = 1 << 18
+    octets = dictionary_page(range(100)) + indices(np.arange(many) % 100, 8)
+    body, chunk = memoryview(bytearray(octets)), chunk_of(octets, many)
+    headers = pages(body, chunk, verify=False)
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    try:
+        found = chunk_values(body, chunk, INT, headers)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert pa.total_allocated_bytes() - before >= found.nbytes
+    assert most < found.nbytes // 2
