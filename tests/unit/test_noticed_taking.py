@@ -266,13 +266,28 @@ def test_damage_is_named_by_its_place_in_the_file() -> None:
         taken(NUMBERS, [(b"\0" * 30, {"values": 0}), (numbers(), {})])
 
 
+class Rooms(Measured):
+    """Memory that is noted and kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rooms: list[memoryview] = []
+
+    def reserve(self, size: int) -> memoryview:
+        """Return new memory."""
+        self.rooms.append(super().reserve(size))
+        return self.rooms[-1]
+
+
 def test_row_groups_are_put_together_in_memory_of_their_size() -> None:
-    memory = Measured()
+    memory = Rooms()
     groups: list[list[Told]] = [[(numbers(1), {}), (numbers(2), {})]] * 3
     work = taken(NUMBERS, *groups, memory=memory)
     found = work.columns()
     assert memory.asked == [3 * ROWS * 4] * 2
     assert found["x"].shape == (3 * ROWS,)
+    for values, room in zip(found.values(), memory.rooms, strict=True):
+        assert np.shares_memory(values, np.frombuffer(room, np.uint8))
     single = Measured()
     taken(NUMBERS, groups[0], memory=single).columns()
     assert single.asked == []

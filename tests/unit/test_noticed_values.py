@@ -483,4 +483,4 @@ def test_what_is_looked_up_takes_memory_of_arrow_alone() -> None:
         tracemalloc.stop()
     assert found is not None
     assert pa.total_allocated_bytes() - before >= found.nbytes
-    assert most < found.nbytes // 2
+    assert most < many * np.dtype(np.intp).itemsize + found.nbytes // 2  # the indices as NumPy wants them
