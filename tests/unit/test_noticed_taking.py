@@ -317,3 +317,29 @@ def test_row_groups_with_nulls_and_without_become_one_array() -> None:
     found = as_arrow(work.columns()["x"])
     assert found.type == pa.float32()
     assert found.to_pylist() == [*range(5, 5 + ROWS), None, *range(ROWS - 1)]
+
+
+class ByGroup(Asked):
+    """Stands for pyarrow: gives another table for each row group."""
+
+    def __init__(self, *tables: Mapping[str, pa.Array]) -> None:
+        super().__init__(tables[0])
+        self.tables = [pa.table(one) for one in tables]
+
+    def read(self, group: int, leaves: Sequence[int], chunks: Mapping[int, memoryview]) -> pa.Table:
+        super().read(group, leaves, chunks)
+        return self.tables[group]
+
+
+@pytest.mark.parametrize("null_first", [True, False])
+def test_lists_with_nulls_and_without_become_one_array(null_first: bool) -> None:
+    kind = pa.list_(pa.field("element", pa.float32()))
+    lists = [[row, row + 1] for row in range(ROWS)]
+    parts = [pa.array([None, *lists[1:]], kind), pa.array(lists, kind)]
+    parts = parts if null_first else parts[::-1]
+    body = words(0, values=2 * ROWS, decoded=10)
+    groups = [[(body, {"codec": "ZSTD", "values": 2 * ROWS})]] * 2
+    work = taken(LISTS, *groups, arrow=ByGroup(*({"x": part} for part in parts)))
+    found = work.columns()["x"]
+    assert pa.types.is_fixed_size_list(found.type)
+    assert found.to_pylist() == parts[0].to_pylist() + parts[1].to_pylist()
