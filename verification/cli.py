@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--profile", default="ci", help="Hypothesis profile: dev, ci (default), nightly")
     one.add_argument("--target", default="native", help="what is verified: native, [NAME=]PYTHON or [NAME=]COMMAND")
     one.add_argument("--out", type=Path, default=Path(OUT), help=f"folder of the report (default {OUT})")
-    one.add_argument("--jobs", type=int, default=1, help="processes for the serial tests (needs pytest-xdist)")
+    one.add_argument(
+        "--jobs", type=int, help="processes for the serial tests (needs pytest-xdist; default: the suite's)"
+    )
 
     one = command("report", _report, "write the report from journals, also of runs that were cut short")
     one.add_argument("journals", nargs="+", type=Path, help="journals or folders of journals")

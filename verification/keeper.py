@@ -232,7 +232,8 @@ class Keeper:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say where the evidence is."""
-        if any(claims_of(item) for item in self.collected):
+        by_workers = getattr(terminalreporter.config.option, "dist", "no") != "no"
+        if by_workers or any(claims_of(item) for item in self.collected):
             where = Path(os.path.relpath(self.journal.path.parent))
             terminalreporter.write_line(f"evidence: {where} (read it with: python -m verification report {where})")
 

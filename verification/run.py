@@ -56,7 +56,7 @@ class Plan:
     ranks: tuple[int, ...] = (1, 2)
     profile: str = "ci"
     target: str = NATIVE
-    jobs: int = 1
+    jobs: int | None = None
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the stages that exist here.
@@ -89,7 +89,7 @@ def _run_stage(plan: Plan, stage: Stage, folder: Path) -> int:
     command = [sys.executable, "-m", "pytest", *loading.for_command_line(), "-q", "--verification-out", str(folder)]
     command += ["--mpi-ranks", ",".join(map(str, plan.ranks)), "--rootdir", str(plan.root)]
     command += ["--claims", ",".join(plan.claims)] if plan.claims else []
-    command += ["-n", str(plan.jobs)] if plan.jobs > 1 else []
+    command += ["-n", str(plan.jobs if plan.jobs > 1 else 0)] if plan.jobs is not None else []
     here = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(part for part in (str(plan.root), here, os.environ.get("PYTHONPATH", "")) if part)
     environment = {**os.environ, PROFILE: plan.profile, TARGET: plan.target, "PYTHONPATH": path}
