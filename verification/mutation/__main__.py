@@ -19,7 +19,7 @@ import pytest
 
 from verification.mutation.changes import Mutant, mutants
 from verification.mutation.forks import in_fork
-from verification.mutation.judge import ELSEWHERE, SURVIVED, UNREACHED, Budget, Fate, Judge, Steady, anew, as_row
+from verification.mutation.judge import ELSEWHERE, KILLED, UNREACHED, Budget, Fate, Judge, Steady, anew, as_row
 from verification.mutation.lines import load, measuring
 from verification.mutation.tree import copied
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _copy(chosen: argparse.Namespace, given: Sequence[str]) -> int:
     """Start again in a copy of the tree, whose modules are those that are imported there."""
-    chosen.out.unlink(missing_ok=True)
+    chosen.out.write_text("", encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         root = copied(ROOT, Path(folder) / "tree")
         places = {"--out": chosen.out, "--lines": chosen.lines or Path(folder) / TOLD, "--again": chosen.again}
@@ -100,7 +100,7 @@ def _copy(chosen: argparse.Namespace, given: Sequence[str]) -> int:
 
 def _chosen(chosen: argparse.Namespace) -> list[Mutant]:
     if chosen.again:
-        wanted = {key for key, row in settled(chosen.again).items() if row["fate"] in (SURVIVED, UNREACHED)}
+        wanted = {key for key, row in settled(chosen.again).items() if row["fate"] != KILLED}
         paths = sorted({path for path, _ in wanted})
         return [mutant for path in paths for mutant in mutants(path, ROOT) if (path, mutant.number) in wanted]
     paths = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "dlio_benchmark").rglob("*.py"))
