@@ -66,14 +66,14 @@ def test_text_is_decoded_in_steps_up_to_its_limit_and_no_byte_above() -> None:
     assert len(file.decoder._idle) == 1
 
 
-def contradicting(file: OneFile) -> list[pq.FileMetaData]:
-    """Return the footer once for each chunk, with a histogram of three levels there, where there are but two."""
+def contradicting(file: OneFile) -> list[bytes]:
+    """Return the end of the file once for each chunk, with a histogram of three levels there, where there are two."""
     length = int.from_bytes(file.body[-8:-4], "little")
     footer = file.body[-8 - length : -8]
     found = []
     for histogram in re.finditer(rb"\x19\x26", footer):
         changed = footer[: histogram.start() + 1] + b"\x36\x00" + footer[histogram.end() :]
-        found.append(pq.read_metadata(io.BytesIO(b"PAR1" + changed + len(changed).to_bytes(4, "little") + b"PAR1")))
+        found.append(changed + len(changed).to_bytes(4, "little") + b"PAR1")
     return found
 
 
@@ -82,7 +82,8 @@ def test_chunks_that_contradict_themselves_are_found_wherever_they_are_looked_fo
     check_chunks(file.metadata, len(file.body), [0, 1], [0, 1])
     footers = contradicting(file)
     assert len(footers) == 4
-    for number, metadata in enumerate(footers):
+    for number, footer in enumerate(footers):
+        metadata = pq.read_metadata(io.BytesIO(b"PAR1" + footer))
         group, leaf = divmod(number, 2)
         for groups, leaves in (([0, 1], [0, 1]), ([group], [leaf]), ([group], [0, 1]), ([0, 1], [leaf])):
             with pytest.raises(ParquetFileError, match="histogram size mismatch"):

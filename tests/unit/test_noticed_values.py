@@ -254,27 +254,29 @@ def test_a_chunk_has_as_many_values_as_its_rows_and_lists_say() -> None:
     assert found_in(octets, lists, 8, rows=4).tolist() == numbers.reshape(4, 2).tolist()
 
 
-LEAVES: dict[str, tuple[Leaf, int, bool, bool, bool]] = {
-    "integers": (INT, 4, True, True, False),
-    "narrow integers": (NARROW, 4, False, True, True),
-    "narrow natural numbers": (leaf_of("<i4", "u1"), 4, False, True, True),
-    "short integers": (leaf_of("<i4", "<i2"), 4, False, False, False),
-    "bytes of one length": (leaf_of("V3", "V3"), 3, True, True, False),
-    "single bytes": (leaf_of("V1", "V1"), 1, True, True, False),
-    "truths": (Leaf(None, np.dtype("?")), 0, False, False, False),
-    "text": (OCTETS, 4, False, False, False),
-    "long numbers as octets": (leaf_of("<i8", "i1"), 8, False, False, False),
-    "with nulls": (NULLABLE, 4, True, False, False),
-    "narrow with nulls": (Leaf(np.dtype("<i4"), np.dtype("i1"), 0, 1, 0), 4, False, False, True),
-    "lists": (Leaf(np.dtype("<i4"), np.dtype("<i4"), 2, 0, 1), 4, True, False, False),
+LEAVES: dict[str, tuple[tuple[Any, ...], tuple[int, bool, bool, bool]]] = {
+    "integers": (("<i4", "<i4"), (4, True, True, False)),
+    "narrow integers": (("<i4", "i1"), (4, False, True, True)),
+    "narrow natural numbers": (("<i4", "u1"), (4, False, True, True)),
+    "short integers": (("<i4", "<i2"), (4, False, False, False)),
+    "bytes of one length": (("V3", "V3"), (3, True, True, False)),
+    "single bytes": (("V1", "V1"), (1, True, True, False)),
+    "truths": ((None, "?"), (0, False, False, False)),
+    "text": (("V0", "V0"), (4, False, False, False)),
+    "long numbers as octets": (("<i8", "i1"), (8, False, False, False)),
+    "with nulls": (("<i4", "<i4", 0, 1, 0), (4, True, False, False)),
+    "narrow with nulls": (("<i4", "i1", 0, 1, 0), (4, False, False, True)),
+    "lists": (("<i4", "<i4", 2, 0, 1), (4, True, False, False)),
 }
 
 
-@pytest.mark.parametrize(("leaf", "width", "is_array", "is_usual", "has_identity"), LEAVES.values(), ids=LEAVES)
-def test_a_leaf_knows_what_it_needs(leaf: Leaf, width: int, is_array: bool, is_usual: bool, has_identity: bool) -> None:
-    assert (leaf.width, leaf.is_array, leaf.is_usual) == (width, is_array, is_usual)
-    identity = np.arange(256, dtype="u1").view(leaf.dtype).astype("<i4").tobytes() if has_identity else b""
-    assert leaf.identity == identity
+@pytest.mark.parametrize(("told", "known"), LEAVES.values(), ids=LEAVES)
+def test_a_leaf_knows_what_it_needs(told: tuple[Any, ...], known: tuple[int, bool, bool, bool]) -> None:
+    stored, dtype, *levels = told
+    leaf = Leaf(None if stored is None else np.dtype(stored), np.dtype(dtype), *levels)
+    assert (leaf.width, leaf.is_array, leaf.is_usual, leaf.identity != b"") == known
+    if leaf.identity:
+        assert leaf.identity == np.arange(256, dtype="u1").view(leaf.dtype).astype("<i4").tobytes()
 
 
 IDENTITY = np.arange(256, dtype="u1").view("i1").astype("<i4")
