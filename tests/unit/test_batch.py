@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +104,13 @@ def test_rows_are_taken_from_arrays_of_any_type_shape_alignment_and_stride(
     assert got.dtype == values.dtype
     assert got.tobytes() == values[rows].tobytes()
     assert got.shape == (len(rows), *shape[1:])
+
+
+@pytest.mark.parametrize("width", range(1, 18))
+def test_rows_of_any_width_are_taken(width: int) -> None:
+    values = np.arange(5 * width, dtype=np.uint8).reshape(5, width)
+    got = taken(values, np.array([3, 0]), memoryview(bytearray(2 * width)))
+    assert got.tolist() == [values[3].tolist(), values[0].tolist()]
 
 
 def test_rows_of_different_lengths_become_a_list_array() -> None:

@@ -16,6 +16,7 @@ from dlio_benchmark.config.decode import decode
 from dlio_benchmark.data_generator import manifest
 from dlio_benchmark.errors import DataError
 from dlio_benchmark.storage.local import LocalStorage
+from dlio_benchmark.storage.memory import MemoryStorage
 from dlio_benchmark.storage.posix import Posix
 from verification.contracts.job import run_job, tree_of
 from verification.probes import open_files
@@ -56,6 +57,14 @@ def test_digests_leave_no_file_open(tmp_path: Path) -> None:
     whole, tail = manifest.file_digests(LocalStorage(str(tmp_path)), "f", 2)
     assert (whole, tail) == (manifest.digest_of([b"abc"]), manifest.digest_of([b"bc"]))
     assert open_files(tmp_path) == []
+
+
+def test_digests_need_eight_mebibytes_whatever_the_size_of_the_file() -> None:
+    storage = MemoryStorage()
+    storage.files["f"] = bytes((16 << 20) + 5)
+    manifest.file_digests(storage, "f", 2)
+    assert {length for _, _, length in storage.reads} <= {2, 8 << 20}
+    assert len(storage.reads) >= 3
 
 
 @dataclass(frozen=True, slots=True)

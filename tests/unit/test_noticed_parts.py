@@ -22,7 +22,7 @@ from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.duration import Duration
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.data_generator import manifest
-from dlio_benchmark.data_generator.parquet_generator import files_of
+from dlio_benchmark.data_generator.parquet_generator import ParquetFiles, files_of
 from dlio_benchmark.data_loader.base import Paths
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.errors import ParquetFileError
@@ -94,6 +94,11 @@ def test_the_writer_has_all_of_the_configuration() -> None:
     assert (files.codec, files.level, files.row_group_size) == (Compression.ZSTD, 7, 9)
     assert (files.compressibility, files.rows_at_once, files.threads) == (0.25, 77, 3)
     assert files_of(decode(tree).workload, DatasetType.TRAIN, 0).threads == 0
+
+
+def test_row_groups_are_as_large_by_default_as_those_of_the_configuration_and_made_without_threads() -> None:
+    files = ParquetFiles(())
+    assert (files.row_group_size, files.threads) == (Workload().dataset.parquet.row_group_size, 0)
 
 
 def test_files_say_which_content_they_have() -> None:
