@@ -146,6 +146,22 @@ def test_blocks_are_as_large_as_they_may_be_and_no_larger() -> None:
         assert (most, len(shapes)) == (most, blocks)
 
 
+def test_a_block_is_a_mebibyte_unless_it_is_asked_to_be_more_or_less() -> None:
+    rows = 1 << 16
+    schema = pa.schema([pa.field("a", pa.int64(), False)])
+    body = Layout(rows).written(pa.table({"a": np.zeros(4 * rows, np.int64)}, schema=schema))
+    assert [shape.rows for shape in ParquetRows(stored(body), None).open(PATH).shapes] == [2 * rows] * 2
+
+
+def test_checksums_are_not_looked_at_unless_that_is_asked_for() -> None:
+    (page, *_) = pages(BODY)
+    last = page.at + len(page.octets) - 1
+    damaged = BODY[:last] + bytes([BODY[last] ^ 1]) + BODY[last + 1 :]
+    assert len(read_whole(ParquetRows(stored(damaged), None))["row"]) == 20
+    with pytest.raises(ParquetFileError, match="checksum"):
+        read_whole(ParquetRows(stored(damaged), None, verify_checksums=True))
+
+
 @pytest.fixture
 def arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ConfigArguments]:
     """Return this process's arguments, at their defaults before and after."""
@@ -186,6 +202,7 @@ def test_reading_again_after_closing_is_reading_again(arguments: ConfigArguments
     (path, *_) = run_job(tree_of(tmp_path), tmp_path).files
     LoadConfig(arguments, tree_of(tmp_path))
     reader = ParquetReader(DatasetType.TRAIN, 0)
+    assert reader.epoch == 1
     before = reader.get_sample(str(path), 39)["b"]
     first, _ = reader.open(str(path))
     reader.close(str(path))
