@@ -486,3 +486,11 @@ def test_what_is_looked_up_takes_memory_of_arrow_alone() -> None:
     assert found is not None
     assert pa.total_allocated_bytes() - before >= found.nbytes
     assert most < many * np.dtype(np.intp).itemsize + found.nbytes // 2  # the indices as NumPy wants them
+
+
+def test_indices_that_begin_with_a_repeated_one_are_left_to_others() -> None:
+    runs = b"\x10\x07" + b"\x03" + RUN[:8]  # eight times 7, and then eight of one byte each
+    for values in (9, 16):
+        octets = dictionary_page() + page(0, b"\x08" + runs, values=values, encoding=RLE_DICTIONARY)
+        assert found_in(octets, NARROW, values) is None
+        assert viewed(memoryview(octets), chunk_of(octets, values), NARROW) is None
