@@ -14,10 +14,11 @@ from dlio_benchmark.config.columns import row_bytes, wanted_columns
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.cores import read_threads
 from dlio_benchmark.data_generator.parquet_generator import ParquetWriter
+from dlio_benchmark.data_loader.ahead import Budget
 from dlio_benchmark.data_loader.base import Loader, Preprocessing, Source
 from dlio_benchmark.data_loader.direct import DirectLoader
 from dlio_benchmark.data_loader.synthetic import SyntheticLoader
-from dlio_benchmark.data_loader.threads import Budget, ThreadsLoader
+from dlio_benchmark.data_loader.threads import ThreadsLoader
 from dlio_benchmark.errors import ConfigError, Issue
 from dlio_benchmark.reader.base import Reader
 from dlio_benchmark.reader.parquet_reader import ParquetRows

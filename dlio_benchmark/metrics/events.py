@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from dlio_benchmark.common.enumerations import DatasetType
 
@@ -33,11 +33,20 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add the counts of ``other``."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-_COUNTS = tuple(one.name for one in fields(Tally))
+        self.rows += other.rows
+        self.row_groups += other.row_groups
+        self.blocks += other.blocks
+        self.files += other.files
+        self.requests += other.requests
+        self.bytes_promised += other.bytes_promised
+        self.bytes_requested += other.bytes_requested
+        self.bytes_read += other.bytes_read
+        self.footer_bytes += other.footer_bytes
+        self.io_ns += other.io_ns
+        self.decode_ns += other.decode_ns
+        self.shuffle_ns += other.shuffle_ns
+        self.preprocess_ns += other.preprocess_ns
+        self.device_bytes += other.device_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class BlockDecoder:
         self._known: list[list[Chunk]] | None = None
         self._parts: list[dict[str, Values]] = [{} for _ in layout.groups]
         self._left: list[dict[int, memoryview]] = [{} for _ in layout.groups]
+        self._whole: dict[str, Values] | None = None
 
     @property
     def _chunks(self) -> list[list[Chunk]]:
@@ -81,11 +82,13 @@ class BlockDecoder:
     def _take_all(self, portion: Portion, values: Sequence[Array]) -> None:
         self.viewed += len(values)
         slot = portion.slot
-        if slot.group is not None:
+        if slot.names == self._plan.names and len(self._groups) == 1:
+            self._whole = dict(zip(slot.names, values, strict=True))
+        elif slot.group is not None:
             self._parts[slot.group].update(zip(slot.names, values, strict=True))
-            return
-        for (number, _), name, one in zip(slot.members, slot.names, values, strict=True):
-            self._parts[number][name] = one
+        else:
+            for (number, _), name, one in zip(slot.members, slot.names, values, strict=True):
+                self._parts[number][name] = one
 
     def _take_pages(self, number: int, place: int, body: memoryview) -> None:
         """Decode a chunk page by page, or leave it to pyarrow."""
@@ -117,6 +120,8 @@ class BlockDecoder:
 
     def columns(self) -> dict[str, Values]:
         """Return all columns by name, after all chunks have been taken."""
+        if self._whole is not None:
+            return self._whole
         for number, bodies in enumerate(self._left):
             if bodies:
                 self._decode(number, bodies)

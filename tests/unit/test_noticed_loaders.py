@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,58 +10,15 @@ from lending import Lending
 
 from dlio_benchmark.clock import RealClock
 from dlio_benchmark.common.enumerations import ReadMode
+from dlio_benchmark.data_loader.ahead import Budget
 from dlio_benchmark.data_loader.base import Source
-from dlio_benchmark.data_loader.threads import Budget, ThreadsLoader, _Feeder
+from dlio_benchmark.data_loader.threads import ThreadsLoader
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from verification.strategies import Layout, numbered
 
 ROWS, FILES = 40, 5
-
-
-class WaitsError(Exception):
-    """Somebody would have to wait."""
-
-
-class Impatient(threading.Condition):
-    """A condition on which nobody waits."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        raise WaitsError
-
-
-def feeder(budget: Budget) -> _Feeder:
-    with ThreadPoolExecutor(1) as pool:
-        nothing: Any = None
-        made = _Feeder(nothing, pool, 1, budget)
-    made._changed = Impatient()
-    return made
-
-
-def test_loads_count_against_the_budget_by_their_bytes() -> None:
-    one = feeder(Budget(bytes=150, loads=9))
-    assert one._admit((100, 1))
-    assert one._admit((50, 1000))
-    with pytest.raises(WaitsError):
-        one._admit((1, 1))
-    one._release((50, 1000))
-    assert one._admit((49, 1))
-
-
-def test_a_load_beyond_the_budget_is_admitted_alone() -> None:
-    one = feeder(Budget(bytes=150, loads=9))
-    assert one._admit((1000, 1))
-    with pytest.raises(WaitsError):
-        one._admit((0, 0))
-
-
-def test_more_loads_than_the_budget_are_admitted_while_they_hold_few_rows() -> None:
-    one = feeder(Budget(bytes=10**9, loads=1, rows=10))
-    assert one._admit((1, 6))
-    assert one._admit((1, 4))
-    with pytest.raises(WaitsError):
-        one._admit((1, 1))
 
 
 def reading(lending: Lending, budget: Budget) -> tuple[ThreadsLoader, EpochPlan]:

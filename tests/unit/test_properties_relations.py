@@ -20,9 +20,10 @@ from property_reading import MODE, PATH, read_whole, rows_reader, stored, writte
 from dlio_benchmark.clock import RealClock
 from dlio_benchmark.common.enumerations import ColumnType, ReadMode, ShuffleScope
 from dlio_benchmark.config.model import Column
+from dlio_benchmark.data_loader.ahead import Budget
 from dlio_benchmark.data_loader.base import Loader, Source
 from dlio_benchmark.data_loader.direct import DirectLoader
-from dlio_benchmark.data_loader.threads import Budget, ThreadsLoader
+from dlio_benchmark.data_loader.threads import ThreadsLoader
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
 from dlio_benchmark.reader.parquet_reader import ParquetRows
