@@ -10,7 +10,7 @@ from dlio_benchmark.parquet.decode_headers import PageError, checksum_bytes, pag
 BYTE, I16, SET = 3, 4, 10
 CONTENT = (5, STRUCT, struct(*(i32(number, 0) for number in (1, 2)), *(i32(number, 3) for number in (3, 4))))
 STRANGE = {
-    "double": (20, DOUBLE, b"\x15\x00\x15\x00\x15\x00\x15\x00"),
+    "double": (20, DOUBLE, b"\x1f" * 8),
     "binary": (20, BINARY, b"\x03\x15\x00\x00"),
     "byte": (20, BYTE, b"\x15"),
     "short integer": (20, I16, b"\x7f"),

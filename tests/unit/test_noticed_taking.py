@@ -19,7 +19,7 @@ from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet.decode import Chunk
-from dlio_benchmark.parquet.decode_block import BlockDecoder
+from dlio_benchmark.parquet.decode_block import BlockDecoder, _joined
 from dlio_benchmark.parquet.decode_footer import most_decoded
 from dlio_benchmark.parquet.decode_outline import Layout, Outline
 from dlio_benchmark.parquet.decode_plan import Plan
@@ -343,3 +343,9 @@ def test_lists_with_nulls_and_without_become_one_array(null_first: bool) -> None
     found = work.columns()["x"]
     assert pa.types.is_fixed_size_list(found.type)
     assert found.to_pylist() == parts[0].to_pylist() + parts[1].to_pylist()
+
+
+def test_text_in_large_offsets_and_in_small_ones_becomes_one_array() -> None:
+    found = _joined([pa.array(["a", "b"], pa.large_string()), pa.array(["c"])], Pieces())
+    assert found.type == pa.large_string()
+    assert found.to_pylist() == ["a", "b", "c"]
