@@ -26,11 +26,11 @@ NUMBERS = (Column("a", ColumnType.FLOAT32), Column("b", ColumnType.INT8))
 GROUP, GROUPS = 10, 40
 
 
-def files_of(rows: dict[str, int], columns: tuple[Column, ...] = NUMBERS) -> MemoryStorage:
+def files_of(rows: dict[str, int], columns: tuple[Column, ...] = NUMBERS, group: int = GROUP) -> MemoryStorage:
     """Return a storage of files without a codec, by path, with so many rows."""
     storage = MemoryStorage()
     for path, many in rows.items():
-        ParquetFiles(columns, row_group_size=GROUP).write(PlannedFile(DatasetType.TRAIN, 0, path, many), storage)
+        ParquetFiles(columns, row_group_size=group).write(PlannedFile(DatasetType.TRAIN, 0, path, many), storage)
     return storage
 
 
@@ -183,7 +183,7 @@ def test_raw_bytes_have_no_columns_wherever_these_stand(verify: bool) -> None:
 
 
 def test_bits_of_a_checksum_do_not_matter_while_it_is_not_asked_for() -> None:
-    body = bytearray(files_of({"f": GROUP * 4}).files["f"])
+    body = bytearray(files_of({"f": 2000}, group=500).files["f"])
     right = pq.read_table(io.BytesIO(body)).to_pydict()
     for page in pages(bytes(body)):
         assert page.checksum is not None
@@ -201,6 +201,8 @@ def test_bits_of_a_checksum_do_not_matter_while_it_is_not_asked_for() -> None:
             for name, values in file.read(index).block.columns.items():
                 found[name] += np.asarray(values).tolist()
         assert found == right
+        assert file.decoded == (8, 0)
+    assert [slot.form is not None for slot in file._outline.slots.values()] == [True]
     checked = ParquetRows(storage, None, ReadMode.ROW_GROUP, verify_checksums=True).open("f")
     with pytest.raises(ParquetFileError, match="32 bits"):
         checked.read(0)
