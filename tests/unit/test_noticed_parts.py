@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pages import pages
 from property_reading import PATH, read_whole, stored
@@ -17,10 +19,10 @@ from dlio_benchmark import session
 from dlio_benchmark.batch import Batch, Block
 from dlio_benchmark.clock import FakeClock
 from dlio_benchmark.comm import Solo
-from dlio_benchmark.common.enumerations import Compression, DatasetType
+from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType
 from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.duration import Duration
-from dlio_benchmark.config.model import Workload
+from dlio_benchmark.config.model import Column, Workload
 from dlio_benchmark.data_generator import manifest
 from dlio_benchmark.data_generator.parquet_generator import ParquetFiles, files_of
 from dlio_benchmark.data_loader.base import Paths
@@ -162,6 +164,24 @@ def test_checksums_are_not_looked_at_unless_that_is_asked_for() -> None:
         read_whole(ParquetRows(stored(damaged), None, verify_checksums=True))
 
 
+def test_a_file_of_ours_that_allows_nulls_is_damaged_even_after_one_that_does_not() -> None:
+    storage = MemoryStorage()
+    columns = (Column("x", ColumnType.INT64), Column("y", ColumnType.INT64))
+    ParquetFiles(columns).write(PlannedFile(DatasetType.TRAIN, 0, "sound", 3), storage)
+    sound = storage.files["sound"]
+    required, optional = (b"\x25" + repetition + b"\x18\x01x" for repetition in (b"\x00", b"\x02"))
+    assert sound.count(required) == 1
+    storage.files["damaged"] = sound.replace(required, optional)
+    found = pq.ParquetFile(io.BytesIO(storage.files["damaged"])).schema
+    assert [found.column(place).max_definition_level for place in range(2)] == [1, 0]
+    for before in ([], ["sound"]):
+        reader = ParquetRows(storage, columns)
+        for path in before:
+            reader.open(path).close()
+        with pytest.raises(ParquetFileError, match="allows nulls in 'x', where its writer puts none"):
+            reader.open("damaged")
+
+
 @pytest.fixture
 def arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ConfigArguments]:
     """Return this process's arguments, at their defaults before and after."""
@@ -211,6 +231,19 @@ def test_reading_again_after_closing_is_reading_again(arguments: ConfigArguments
     assert reader.get_sample(str(path), 39)["b"] == before
     reader.finalize()
     assert (reader._pf_cache, reader._blocks, reader._rg_cache) == ({}, {}, {})
+
+
+def test_a_reader_forgets_a_file_that_it_closes(arguments: ConfigArguments, tmp_path: Path) -> None:
+    first, second, *_ = map(str, run_job(tree_of(tmp_path), tmp_path).files)
+    LoadConfig(arguments, tree_of(tmp_path))
+    reader = ParquetReader(DatasetType.TRAIN, 0)
+    reader.global_index_map = {0: (first, 0), 1: (second, 0)}
+    for number in range(2):
+        reader.read_index(number, 1)
+    reader.close(first)
+    assert set(reader.open_file_map) == set(reader._pf_cache) == set(reader._blocks) == {second}
+    reader.finalize()
+    assert not reader.open_file_map
 
 
 def test_a_reader_keeps_its_block_until_another_is_asked_for(arguments: ConfigArguments, tmp_path: Path) -> None:
