@@ -22,6 +22,6 @@ def found_by(name: str, *options: str) -> dict[str, Any]:
     )
     assert ended.returncode in (0, 1), ended.stderr
     finding = json.loads(ended.stdout.splitlines()[-1])
-    assert finding["violations"] == []
+    assert finding["violations"] == [], "\n".join(finding["violations"])
     figures: dict[str, Any] = finding["figures"]
     return figures
