@@ -106,6 +106,12 @@ def test_rows_are_taken_from_arrays_of_any_type_shape_alignment_and_stride(
     assert got.shape == (len(rows), *shape[1:])
 
 
+def test_the_bytes_of_a_block_are_those_of_its_values() -> None:
+    assert (
+        Block(3, {"a": np.zeros(3), "b": np.zeros((3, 5), np.int8), "c": pa.array([1, 2, 3], pa.int16())}).nbytes == 45
+    )
+
+
 @pytest.mark.parametrize("width", range(1, 18))
 def test_rows_of_any_width_are_taken(width: int) -> None:
     values = np.arange(5 * width, dtype=np.uint8).reshape(5, width)
