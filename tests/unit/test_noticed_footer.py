@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -155,3 +156,23 @@ def test_a_wanted_chunk_that_contradicts_itself_is_refused_and_another_is_no_obs
     with pytest.raises(ParquetFileError, match="histogram size mismatch"):
         opened(body, [columns[number % 2]])
     assert opened(body, [columns[1 - number % 2]]).rows == 100
+
+
+def test_a_block_of_no_columns_needs_no_request() -> None:
+    file = opened(OneFile(row_group_size=50).body, [])
+    assert [(shape.rows, shape.stored_bytes, shape.decoded_bytes) for shape in file.shapes] == [(50, 0, 0)] * 2
+    read = file.read(1)
+    assert (read.block.rows, read.block.columns, read.requests, read.bytes_read) == (50, {}, 0, 0)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_an_unknown_codec_of_any_chunk_is_refused_on_opening(number: int) -> None:
+    file = OneFile(row_group_size=50, compression="zstd")
+    start = len(file.body) - 8 - int.from_bytes(file.body[-8:-4], "little")
+    places = [found.start() + 1 for found in re.finditer(rb"\x15\x0c\x16", file.body) if found.start() > start]
+    assert len(places) == 4
+    damaged = bytearray(file.body)
+    damaged[places[number]] = 2 * 9
+    for columns in (None, [Column("number", ColumnType.INT64)], []):
+        with pytest.raises(ParquetFileError, match="names the codec 9, which does not exist"):
+            opened(bytes(damaged), columns)

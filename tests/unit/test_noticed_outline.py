@@ -94,6 +94,7 @@ def laid_out(groups: Sequence[Sequence[Chunk]], known: Plan = NUMBER) -> Layout:
         ([MIB] * 9, [3 * MIB] * 3),
         ([MIB] * 5, [3 * MIB, 2 * MIB]),
         ([2 * MIB + 1, 2 * MIB], [2 * MIB + 1, 2 * MIB]),
+        ([160 * 10**4, 2 * 10**6, 140 * 10**4], [160 * 10**4, 340 * 10**4]),
         ([10 * MIB, MIB, MIB], [10 * MIB, MIB, MIB]),
         ([1, 10 * MIB, 1], [1, 10 * MIB, 1]),
         ([MIB, 10 * MIB, MIB], [MIB, 10 * MIB, MIB]),
