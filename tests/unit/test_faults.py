@@ -24,7 +24,7 @@ from verification.probes.processes import MARK, marked
 ROOT = Path(__file__).parents[2]
 JOB = ROOT / "tests" / "mpi" / "fault_job.py"
 STAGES = ("generate", "train", "verify")
-SOON_S = 20.0
+SOON_S = 30.0
 """For a whole job: on a busy machine the launcher and the ranks take seconds to start."""
 TIMEOUT_S = 60.0
 
