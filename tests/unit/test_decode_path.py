@@ -31,6 +31,11 @@ def test_text_in_a_path_comes_back(name: str, value: str) -> None:
     assert one(path, ColumnType.BINARY, name) == value.encode()
 
 
+def test_a_value_begins_behind_the_first_sign_and_goes_on_over_others() -> None:
+    assert one("p=a=b=c/f=1", ColumnType.STRING) == "a=b=c"
+    assert one("p==/f", ColumnType.STRING) == "="
+
+
 @pytest.mark.parametrize("kind", INTEGERS)
 def test_integers_in_a_path_are_of_their_type(kind: ColumnType) -> None:
     limits = np.iinfo(kind.value)
