@@ -99,7 +99,7 @@ def test_codecs_are_found_among_fields_that_nobody_knows(strange: tuple[int, byt
             if level != 3:
                 extra[3] = (8, *strange)
             assert named(footer([[0, 2], [6, 7]], extra, short=short), 4) is None
-            for place in range(4):
+            for place in (0, 1, 3):
                 codecs = [SNAPPY] * 4
                 codecs[place] = UNKNOWN
                 assert named(footer([codecs[:2], codecs[2:]], extra, short=short), 4) == UNKNOWN
