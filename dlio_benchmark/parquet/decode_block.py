@@ -16,7 +16,7 @@ from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet.decode import Array, Chunk, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_arrow import octets_of, values_of
 from dlio_benchmark.parquet.decode_footer import most_decoded
-from dlio_benchmark.parquet.decode_form import View
+from dlio_benchmark.parquet.decode_form import Form, Slot, View
 from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, PageError, PageHeader
 from dlio_benchmark.parquet.decode_outline import Layout, Outline, Portion
 from dlio_benchmark.parquet.decode_plan import Wanted
@@ -44,7 +44,7 @@ class BlockDecoder:
         self._known: list[list[Chunk]] | None = None
         self._parts: list[dict[str, Values]] = [{} for _ in layout.groups]
         self._left: list[dict[int, memoryview]] = [{} for _ in layout.groups]
-        self._whole: dict[str, Values] | None = None
+        self._whole: Mapping[str, Values] | None = None
 
     @property
     def _chunks(self) -> list[list[Chunk]]:
@@ -57,7 +57,7 @@ class BlockDecoder:
         """Decode the chunks of ``portion``, whose bytes fill ``memory``."""
         form, owners = portion.slot.form, self._plan.owners
         if form is not None and not self._verify and form.fits(memory):
-            self._take_all(portion, form.values(memory))
+            self._take_all(portion.slot, form, memory)
             return
         views: list[View] = []
         at = 0
@@ -79,12 +79,13 @@ class BlockDecoder:
         ):
             portion.slot.learn(memory, views)
 
-    def _take_all(self, portion: Portion, values: Sequence[Array]) -> None:
-        self.viewed += len(values)
-        slot = portion.slot
+    def _take_all(self, slot: Slot, form: Form, memory: memoryview) -> None:
+        self.viewed += len(slot.names)
         if slot.names == self._plan.names and len(self._groups) == 1:
-            self._whole = dict(zip(slot.names, values, strict=True))
-        elif slot.group is not None:
+            self._whole = form.columns(memory, slot.names)
+            return
+        values = form.values(memory)
+        if slot.group is not None:
             self._parts[slot.group].update(zip(slot.names, values, strict=True))
         else:
             for (number, _), name, one in zip(slot.members, slot.names, values, strict=True):
@@ -118,7 +119,7 @@ class BlockDecoder:
                 raise self._damage(number, chunk, error) from None
             at += chunk.stored_bytes
 
-    def columns(self) -> dict[str, Values]:
+    def columns(self) -> Mapping[str, Values]:
         """Return all columns by name, after all chunks have been taken."""
         if self._whole is not None:
             return self._whole

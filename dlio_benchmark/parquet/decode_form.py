@@ -7,7 +7,7 @@ no header read: its values stand where they stood.  A portion that differs in a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,20 +28,42 @@ class View(NamedTuple):
     values: Array
 
 
+_Place = tuple[np.dtype[Any], int, int]
+
+
+class _Columns(Mapping[str, Array]):
+    """Columns as views of a portion's memory."""
+
+    __slots__ = ("_memory", "_places")
+
+    def __init__(self, memory: memoryview, places: dict[str, _Place]) -> None:
+        self._memory, self._places = memory, places
+
+    def __getitem__(self, name: str) -> Array:
+        return np.frombuffer(self._memory, *self._places[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 class Form:
     """The bytes before the values of each chunk of a portion, and where the values are.
 
     Of a checksum only its length must be the same, that is the topmost bit of each of its bytes.
     """
 
-    __slots__ = ("_at", "_expected", "_mask", "_places")
+    __slots__ = ("_at", "_by_name", "_expected", "_mask", "_places")
 
     def __init__(self, memory: memoryview, views: Sequence[View]) -> None:
         octets = np.frombuffer(memory, np.uint8)
         begin = octets.__array_interface__["data"][0]
         around: list[NDArray[np.int64]] = []
         masks: list[NDArray[np.uint8]] = []
-        self._places: list[tuple[np.dtype[Any], int, int]] = []
+        self._places: list[_Place] = []
+        self._by_name: dict[str, _Place] | None = None
         for start, stop, values in views:
             first = values.__array_interface__["data"][0] - begin
             self._places.append((values.dtype, len(values), first))
@@ -65,6 +87,12 @@ class Form:
         """Return the values of each chunk as a view of ``memory``, in the order of the portion."""
         view = np.frombuffer
         return [view(memory, dtype, count, start) for dtype, count, start in self._places]
+
+    def columns(self, memory: memoryview, names: Sequence[str]) -> Mapping[str, Array]:
+        """Return the values of chunks that are columns of these names; each view is made when it is asked for."""
+        if self._by_name is None:
+            self._by_name = dict(zip(names, self._places, strict=True))
+        return _Columns(memory, self._by_name)
 
 
 class Slot:

@@ -127,7 +127,7 @@ class LocalInput:
 
     def __init__(self, path: str, calls: Posix) -> None:
         self.path = path
-        self._calls, self._pread = calls, calls.pread
+        self._calls, self._preadv = calls, calls.preadv
         self._fd = again(calls.open, path, O_READ | os.O_NONBLOCK)  # or a pipe would wait for its writer
         try:
             found = os.fstat(self._fd)
@@ -141,10 +141,17 @@ class LocalInput:
 
     def pread(self, offset: int, into: memoryview) -> int:
         """Fill ``into`` from ``offset``; the result is short only at the end of the file."""
-        done, wanted = 0, len(into)
-        while done < wanted:
+        try:
+            done = self._preadv(self._fd, (into,), offset)
+        except OSError:
+            done = 0
+        return done if done == len(into) else self._rest(offset, into, done)
+
+    def _rest(self, offset: int, into: memoryview, done: int) -> int:
+        """Fill ``into`` from its byte ``done`` on."""
+        while done < len(into):
             try:
-                got = self._pread(self._fd, into[done:] if done else into, offset + done)
+                got = self._preadv(self._fd, (into[done:],), offset + done)
             except InterruptedError:
                 continue
             except OSError as error:

@@ -29,9 +29,7 @@ class Posix:
         """Write some of ``chunk`` and return how many bytes."""
         return os.write(fd, chunk)
 
-    def pread(self, fd: int, into: memoryview, offset: int) -> int:
-        """Read some bytes at ``offset`` into ``into`` and return how many; 0 at the end of the file."""
-        return os.preadv(fd, [into], offset)
+    preadv = staticmethod(os.preadv)  # there are many of these, and each is short
 
     def begin_writeback(self, fd: int, start: int, many: int) -> None:
         """Ask the kernel to begin writing ``many`` bytes from ``start`` on to the device; it may refuse, and say so."""

@@ -70,9 +70,10 @@ class Failing(Posix):
         short = self.error == SHORT and self.kind == "write"
         return os.write(fd, chunk[: -(-len(chunk) // 2)] if short else chunk)
 
-    def pread(self, fd: int, into: memoryview, offset: int) -> int:
+    def preadv(self, fd: int, buffers: tuple[memoryview], offset: int) -> int:  # type: ignore[override]
         """Read all, a part, or fail."""
         self._try("pread", "read")
+        (into,) = buffers
         short = self.error == SHORT and self.kind == "pread"
         return os.preadv(fd, [into[: -(-len(into) // 3)] if short else into], offset)
 

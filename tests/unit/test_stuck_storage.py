@@ -15,9 +15,9 @@ PROGRAM = """
 import os, threading
 from dlio_benchmark import main
 from dlio_benchmark.storage.posix import Posix
-pread, waits = Posix.pread, threading.Event()
+preadv, waits = Posix.preadv, threading.Event()
 
-def stuck(self, fd, into, offset):
+def stuck(fd, into, offset):
     name = os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))
     if name == "img_00_of_12.parquet":
         assert waits.wait(60)
@@ -25,9 +25,9 @@ def stuck(self, fd, into, offset):
     if name == "img_01_of_12.parquet":
         waits.set()
         threading.Event().wait()
-    return pread(self, fd, into, offset)
+    return preadv(fd, into, offset)
 
-Posix.pread = stuck
+Posix.preadv = staticmethod(stuck)
 main._LEAVE_S = 0.3
 main.main()
 """

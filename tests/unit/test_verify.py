@@ -133,10 +133,10 @@ def test_progress_is_told_of_every_file(tmp_path: Path) -> None:
 class Lying(Posix):
     """A device that gives back other bytes than were written."""
 
-    def pread(self, fd: int, into: memoryview, offset: int) -> int:
-        got = Posix.pread(self, fd, into, offset)
+    def preadv(self, fd: int, buffers: tuple[memoryview], offset: int) -> int:  # type: ignore[override]
+        got = Posix.preadv(fd, buffers, offset)
         if got and offset == 0:
-            into[got // 2] ^= 1
+            buffers[0][got // 2] ^= 1
         return got
 
 
