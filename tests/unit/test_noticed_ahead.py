@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from test_ahead import BLOCK_BYTES, BLOCK_ROWS, Files, ahead_of, begun, finished
 
@@ -11,7 +12,7 @@ from dlio_benchmark.data_loader.ahead import Ahead, Budget, Load, Opening, Slot
 from dlio_benchmark.data_loader.base import Source
 from dlio_benchmark.errors import DataMissingError
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import Visit
+from dlio_benchmark.plan.epoch import EpochPlan, Visit, World
 
 ONE_EACH = Budget(bytes=10**6, loads=99, load_bytes=0)
 
@@ -63,6 +64,14 @@ def test_blocks_are_put_together_up_to_the_bytes_of_a_load(load_bytes: int, budg
     ahead, source = of([6], Budget(bytes=budget_bytes, loads=1, load_bytes=load_bytes))
     (load,) = begun(ahead, source)
     assert (len(load.pieces), load.bytes, load.rows) == (together, together * BLOCK_BYTES, together * BLOCK_ROWS)
+
+
+def test_a_load_counts_the_rows_of_its_pieces_that_are_wanted() -> None:
+    files = Files([3])
+    ahead = Ahead(EpochPlan(np.array([3 * BLOCK_ROWS]), 1, World(1, 2)), str, Budget(), 1)
+    (load,) = begun(ahead, Source(files, FakeClock()))
+    assert [(piece.block, piece.start, piece.stop) for piece in load.pieces] == [(1, 1, 2), (2, 0, 2)]
+    assert load.rows == 3
 
 
 def test_by_default_two_loads_of_four_mebibytes_in_a_gibibyte_are_in_flight() -> None:
