@@ -143,8 +143,10 @@ class LocalInput:
         """Fill ``into`` from ``offset``; the result is short only at the end of the file."""
         try:
             done = self._preadv(self._fd, (into,), offset)
-        except OSError:
+        except InterruptedError:
             done = 0
+        except OSError as error:
+            raise_read(self.path, f"read at offset {offset}", error)
         return done if done == len(into) else self._rest(offset, into, done)
 
     def _rest(self, offset: int, into: memoryview, done: int) -> int:

@@ -170,6 +170,8 @@ def _named(calls: Failing) -> str:
 def _judge(name: str, calls: Failing, error: BaseException | None, root: str, found: Finding) -> None:
     where = f"{name}: {_named(calls)}"
     if error is None:
+        if calls.hit and calls.kind == "pread" and calls.error not in (errno.EINTR, SHORT):
+            found.wrong(f"{where}: nobody was told")
         found.count("faults overcome", bool(calls.hit))
         return
     if not calls.hit:

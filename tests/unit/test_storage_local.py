@@ -168,6 +168,40 @@ def test_threads_read_one_open_file_at_once(tmp_path: Path) -> None:
     assert wrong == []
 
 
+@dataclass(frozen=True, slots=True)
+class Once(Posix):
+    """Calls that read; one of them fails, those after it do not."""
+
+    offset: int = 0
+    error: int = errno.EIO
+    failed: list[int] = field(default_factory=list)
+
+    def preadv(self, fd: int, buffers: tuple[memoryview], offset: int) -> int:  # type: ignore[override]
+        if offset == self.offset and not self.failed:
+            self.failed.append(offset)
+            raise OSError(self.error, os.strerror(self.error))
+        return os.preadv(fd, [buffers[0][:10]], offset)
+
+
+@pytest.mark.parametrize("offset", [0, 10])
+def test_a_read_that_fails_is_an_error_though_the_next_one_would_do(tmp_path: Path, offset: int) -> None:
+    write(LocalStorage(str(tmp_path)), "x", bytes(30))
+    file = LocalStorage(str(tmp_path), Once(offset=offset)).open_input("x")
+    with pytest.raises(StorageError, match=rf"x: cannot read at offset {offset}: Input/output error"):
+        file.pread(0, memoryview(bytearray(30)))
+    file.close()
+
+
+@pytest.mark.parametrize("offset", [0, 10])
+def test_a_read_that_was_interrupted_is_made_again(tmp_path: Path, offset: int) -> None:
+    body, into = os.urandom(30), bytearray(30)
+    write(LocalStorage(str(tmp_path)), "x", body)
+    file = LocalStorage(str(tmp_path), Once(offset=offset, error=errno.EINTR)).open_input("x")
+    assert file.pread(0, memoryview(into)) == 30
+    assert bytes(into) == body
+    file.close()
+
+
 @given(chunks=st.lists(st.binary(max_size=100), max_size=8))
 def test_any_chunks_come_back_in_order(tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes]) -> None:
     storage = LocalStorage(str(tmp_path_factory.getbasetemp() / "chunks"))
