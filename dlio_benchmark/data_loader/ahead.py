@@ -274,7 +274,7 @@ class Ahead:
 
     def _loads_of(self, opening: Opening) -> Iterator[Load]:
         """Yield the pieces of a file as loads; a file of which nothing is wanted makes one that is empty."""
-        if opening.file is None:
+        if opening.file is None or opening.error is not None:
             raise opening.error or RuntimeError(opening.path)
         file, most_bytes = opening.file, min(self._budget.load_bytes, self._budget.bytes)
         load = Load(opening, file, opening.tally)

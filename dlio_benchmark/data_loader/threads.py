@@ -119,9 +119,9 @@ class _Epoch:
                 self._changed.notify()
             elif len(self.threads) < self._most:
                 thread = threading.Thread(target=self._work, name=f"read-{len(self.threads)}", daemon=True)
+                thread.start()
                 self.threads.append(thread)
                 self._idle += 1
-                thread.start()
 
     def _work(self) -> None:
         with self._changed:
@@ -155,7 +155,10 @@ class _Epoch:
                 job = self._ahead.job() if self._busy < self._at_once else None
                 if job is not None:
                     self._busy += 1
-                    self._wake()
+                    try:
+                        self._wake()
+                    except BaseException as error:  # the system may give no more threads, and the job is taken
+                        job.error = error
                     return job
                 if not self._ahead.is_over:
                     self._idle += 1

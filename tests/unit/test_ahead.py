@@ -241,6 +241,40 @@ def test_all_threads_read_once_the_storage_lets_wait(
     loader.close()
 
 
+class Slow(Files):
+    """A reader whose reads take a second."""
+
+    def __init__(self, blocks: Sequence[int], clock: FakeClock) -> None:
+        super().__init__(blocks)
+        self.clock = clock
+
+    def read(self, name: str) -> None:
+        self.clock.advance(10**9)
+
+
+class Scarce(threading.Thread):
+    """Threads of which there is one."""
+
+    def start(self) -> None:
+        if self.name != "read-0":
+            raise RuntimeError("there are no more threads")
+        super().start()
+
+
+@pytest.mark.parametrize("blocks", [[9], [1] * 9], ids=["one-file", "many-files"])
+def test_a_thread_that_cannot_be_started_is_an_error(blocks: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_PATIENCE_S", 1000.0)
+    monkeypatch.setattr(threading, "Thread", Scarce)
+    clock = FakeClock()
+    files = Slow(blocks, clock)
+    loader = ThreadsLoader(Source(files, clock), 4, Budget(loads=3, load_bytes=0))
+    batches = loader.batches(files.plan, str, Tally())
+    with pytest.raises(RuntimeError, match="no more threads"):
+        list(batches)
+    loader.close()
+    assert all(file.closed == 1 for file in files.opened)
+
+
 class Alone(Files):
     """A reader that knows how many read at once."""
 
