@@ -122,3 +122,8 @@ def test_files_that_two_threads_complete_at_once_stand_in_the_journal_one_after_
     (path,) = (tmp_path / manifest.JOURNAL).iterdir()
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     assert [line["path"] for line in lines] == [first.path, second.path]
+
+
+def test_the_version_of_manifests_is_that_of_those_that_were_written_before(tmp_path: Path) -> None:
+    written = json.loads((run_job(tree_of(tmp_path), tmp_path).data / manifest.MANIFEST).read_text())
+    assert (manifest.VERSION, written["version"]) == (1, 1)
