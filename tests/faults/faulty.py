@@ -11,6 +11,7 @@ their work when it does.
 from __future__ import annotations
 
 import argparse
+import inspect
 import multiprocessing
 import os
 import signal
@@ -148,13 +149,13 @@ class Plan:
 
 def before(plan: Plan, kind: Any, name: str) -> None:
     """Have the plan called before each call of a method."""
-    method = getattr(kind, name)
+    method, is_static = getattr(kind, name), isinstance(inspect.getattr_static(kind, name), staticmethod)
 
-    def planted(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def planted(*args: Any, **kwargs: Any) -> Any:
         plan()
-        return method(self, *args, **kwargs)
+        return method(*args, **kwargs)
 
-    setattr(kind, name, planted)
+    setattr(kind, name, staticmethod(planted) if is_static else planted)
 
 
 def plant(plan: Plan, call: str) -> None:
@@ -176,7 +177,7 @@ def options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser()
     parser.add_argument("fault", choices=FAULTS)
     parser.add_argument("--stage", required=True)
-    parser.add_argument("--call", required=True, choices=("write", "pread", "fsync", "barrier"))
+    parser.add_argument("--call", required=True, choices=("write", "preadv", "fsync", "barrier"))
     parser.add_argument("--rank", type=int, default=1)
     parser.add_argument("--at", type=int, default=3)
     parser.add_argument("--busy", type=float, default=0.0)

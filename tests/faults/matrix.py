@@ -60,7 +60,7 @@ STAGES: Mapping[str, Stage] = {
         "write", "generate", ("++workload.workflow.generate_data=true", "++workload.workflow.train=false")
     ),
     "train": Stage("barrier", "epoch 1 train", ("++workload.workflow.train=true",)),
-    "verify": Stage("pread", "verify", ("verify",)),
+    "verify": Stage("preadv", "verify", ("verify",)),
 }
 
 
@@ -112,7 +112,7 @@ FAULTS: Mapping[str, Fault] = {
     "SIGSTOP": Fault(71, stalls=True, deadline_s=DEADLINE_S, alone=True, options=FEW),
     "collective mismatch": Fault(70, alone=True, options=FEW),
     "worker killed": Fault(70, stages=("train",), options=TORCH),
-    "slow": Fault(0, alone=True, stages=("train",), options=FEW, call="pread", survives=True),
+    "slow": Fault(0, alone=True, stages=("train",), options=FEW, call="preadv", survives=True),
     "launcher killed": Fault(),
     "launcher SIGTERM": Fault(),
     "launcher SIGINT": Fault(),
