@@ -48,6 +48,9 @@ class _Columns(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._places)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # a copy has the values, and none of the bytes between them
+
 
 class Form:
     """The bytes before the values of each chunk of a portion, and where the values are.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import io
+import pickle
 import tracemalloc
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dlio_benchmark.batch import Block
 from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
@@ -62,6 +65,19 @@ def test_all_row_groups_of_all_files_are_those_that_another_engine_reads() -> No
             assert list(got) == [column.name for column in COLUMNS]
             assert all(np.array_equal(got[name], whole[name][rows], equal_nan=True) for name in got)
         assert file.decoded == (ROWS // GROUP * len(COLUMNS), 0)
+
+
+@pytest.mark.parametrize("copy", [deepcopy, lambda block: pickle.loads(pickle.dumps(block))], ids=["copied", "sent"])
+def test_blocks_can_be_copied_and_sent_to_another_process(copy: Callable[[Block], Block]) -> None:
+    storage = stored(1)
+    file, whole = opened(storage, "0.parquet"), expected(storage, "0.parquet")
+    for index in range(3):
+        block = file.read(index).block
+        got = copy(block).columns
+        assert list(got) == list(whole)
+        for name, values in got.items():
+            assert np.array_equal(values, whole[name][index * GROUP : (index + 1) * GROUP], equal_nan=True)
+            assert not np.shares_memory(values, block.columns[name])
 
 
 @pytest.mark.parametrize("codec", [Compression.NONE, Compression.SNAPPY])
