@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from dlio_benchmark.batch import Batch, Run, batches_of
 from dlio_benchmark.data_loader.ahead import Ahead, Budget, Job, Load
@@ -49,15 +49,18 @@ class ThreadsLoader:
         try:
             yield from epoch.runs(tally)
         finally:
-            epoch.stop()
-            self._epochs.remove(epoch)
-            self._leaving = [thread for thread in (*self._leaving, *epoch.threads) if thread.is_alive()]
+            try:
+                epoch.stop()
+            finally:
+                self._epochs.remove(epoch)
+                self._leaving = [thread for thread in (*self._leaving, *epoch.threads) if thread.is_alive()]
 
     def close(self) -> None:
         """Stop reading and end the threads."""
-        for epoch in self._epochs:
+        epochs = tuple(self._epochs)  # they may be left meanwhile
+        for epoch in epochs:
             epoch.stop()
-        for thread in itertools.chain(self._leaving, *(epoch.threads for epoch in self._epochs)):
+        for thread in itertools.chain(self._leaving, *(epoch.threads for epoch in epochs)):
             thread.join()
 
 
@@ -91,9 +94,10 @@ class _Epoch:
         with self._changed:
             left = self._ahead.stop()
             self._changed.notify_all()
-        for file in left:
-            with suppress(DlioError):
-                file.close()
+        with ExitStack() as closing:  # all of them, whatever one of them raises
+            for file in reversed(left):
+                closing.enter_context(suppress(DlioError))
+                closing.callback(file.close)
 
     def _taken(self, number: int, last: Load | None) -> Load | None:
         """Give back the room of the ``last`` load, wait for the next one and return it, or None at the end."""

@@ -190,6 +190,8 @@ def test_a_thread_that_wakes_up_after_the_end_has_no_job() -> None:
 class Stuck(Files):
     """A reader whose first file cannot be closed."""
 
+    error: Exception = StorageError("it cannot be closed")
+
     def open(self, path: str) -> Any:
         file: Any = super().open(path)
         if path == "0":
@@ -197,7 +199,7 @@ class Stuck(Files):
         return file
 
     def fail(self) -> None:
-        raise StorageError("it cannot be closed")
+        raise self.error
 
 
 def test_leaving_wakes_all_threads_and_closes_what_it_can() -> None:
@@ -211,6 +213,39 @@ def test_leaving_wakes_all_threads_and_closes_what_it_can() -> None:
     assert told.told == ["all"]
     assert epoch._ahead.is_over
     assert [file.closed for file in files.opened] == [0, 1]
+
+
+def test_leaving_closes_every_file_though_one_raises_what_it_likes() -> None:
+    files = Stuck([1] * 3)
+    files.error = ValueError("surprise")
+    epoch, _ = epoch_of(files)
+    openings = [epoch._ahead.job() for _ in range(2)]
+    for opening in openings:
+        assert opening is not None
+        finished(opening, epoch._source)
+    with pytest.raises(ValueError, match="surprise"):
+        epoch.stop()
+    assert [file.closed for file in files.opened] == [0, 1]
+
+
+def test_an_epoch_that_cannot_be_left_in_peace_is_forgotten_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = Files([3] * 5)
+    loader = ThreadsLoader(Source(files, FakeClock()), 2)
+    runs: Any = loader._runs(files.plan, str, Tally())
+    next(runs)
+    (epoch,) = loader._epochs
+    stop = epoch.stop
+
+    def fail() -> None:
+        stop()
+        raise ValueError("surprise")
+
+    monkeypatch.setattr(epoch, "stop", fail)
+    with pytest.raises(ValueError, match="surprise"):
+        runs.close()
+    assert loader._epochs == []
+    loader.close()
+    assert not any(thread.is_alive() for thread in epoch.threads)
 
 
 class Fake:
