@@ -124,6 +124,14 @@ def test_a_thread_does_job_after_job_and_tells_the_others_when_there_is_none() -
     assert epoch.threads == []
 
 
+def test_a_thread_that_was_hired_is_idle_no_more_once_it_begins() -> None:
+    epoch, told = epoch_of(Files([2, 1]))
+    epoch._idle = 1
+    epoch._work()
+    assert (epoch._busy, epoch._idle, told.told) == (0, 0, ["all"])
+    assert len(list(epoch.runs(Tally()))) == 3
+
+
 def test_what_was_read_is_taken_without_any_thread() -> None:
     epoch, _ = epoch_of(Files([2, 1]))
     job: Job | None = None
