@@ -34,7 +34,8 @@ def listed(kind: int, *bodies: bytes) -> bytes:
 STRANGE: dict[str, tuple[int, bytes]] = {
     "truth": (TRUE, b""),
     "untruth": (FALSE, b""),
-    "byte": (BYTE, b"\x19"),
+    "byte": (BYTE, b"\x99"),
+    "short integer": (I16, zigzag(-30000)),
     "double": (DOUBLE, b"\x19\x1c" * 4),
     **{f"integer {number}": (I64, zigzag(number)) for number in (0, -1, 64, 128, -(2**62))},
     **{f"binary {many}": (BINARY, varint(many) + b"\x19" * many) for many in (0, 3, 127, 128, 256, 300)},

@@ -11,15 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from parquet_files import opened
+from test_decode_headers import BINARY, I32, LIST, struct, varint
 from test_noticed_arrow import OneFile, contradicting
 
 from dlio_benchmark.common.enumerations import ColumnType
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ParquetFileError
-from dlio_benchmark.parquet.decode_footer import MOST_BYTES, Footer, footer_bytes
+from dlio_benchmark.parquet.decode_footer import Footer, footer_bytes
 from dlio_benchmark.parquet.encode_footer import ChunkWritten, FooterBuilder, tail
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
+MOST_BYTES = 128 * MIB
 X = Column("x", ColumnType.INT32)
 Y = Column("y", ColumnType.INT32)
 
@@ -176,3 +178,15 @@ def test_an_unknown_codec_of_any_chunk_is_refused_on_opening(number: int) -> Non
     for columns in (None, [Column("number", ColumnType.INT64)], []):
         with pytest.raises(ParquetFileError, match="names the codec 9, which does not exist"):
             opened(bytes(damaged), columns)
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "most"), [(BINARY, b"", 100 * MIB), (LIST, bytes([0xF0 | I32]), MIB)], ids=["text", "elements"]
+)
+def test_text_and_lists_of_a_footer_have_a_limit_that_is_looked_at_before_they_are(
+    kind: int, head: bytes, most: int
+) -> None:
+    for many, word in ((most, "No more data"), (most + 1, "size limit")):
+        footer = struct((50, kind, head + varint(many)))
+        with pytest.raises(ParquetFileError, match=f"the footer is damaged: .*{word}"):
+            Footer(tail(footer), GIB)
