@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -132,3 +133,15 @@ def test_a_block_of_lz4_that_ends_early_is_left_to_others(size: int) -> None:
     shorter = memoryview(pa.Codec("lz4_raw").compress(octets[:-1], asbytes=True))
     with pytest.raises(UnknownLayout):
         decompressed("LZ4", shorter, size, 0)
+
+
+def test_levels_of_a_large_page_take_little_memory() -> None:
+    count = 1 << 22
+    octets = varint(count >> 3 << 1 | 1) + b"\xfe" + b"\xff" * ((count >> 3) - 1)
+    tracemalloc.start()
+    try:
+        assert are_lists(octets, count, count, 0)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 5 << 20
