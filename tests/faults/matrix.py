@@ -44,7 +44,7 @@ STILL_S = 1.0
 AT_ONCE = 2
 """Jobs of two ranks that run beside each other, for they wait for processes to start.
 
-Those that count the time to a deadline run alone, and so do larger ones: which of their ranks died first is a close thing.
+Those that count the time to a deadline run alone, and so do larger ones, of which it matters who died first.
 """
 STANDING = re.compile(r"dlio_benchmark: some ranks stand still\n(  - .*\n)*")
 
