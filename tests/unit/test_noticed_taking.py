@@ -5,6 +5,7 @@ The chunks are made by hand, and what stands for pyarrow writes down what it is 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 from test_decode import PLAIN, page, varint
 from test_noticed_blocks import Measured
-from test_noticed_outline import NUMBERS, ONE, TEXT, Said, chunk, plan_of
+from test_noticed_outline import NUMBER, NUMBERS, ONE, TEXT, Said, chunk, plan_of
 
 from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
@@ -62,7 +63,9 @@ class Asked:
 class Groups(Said):
     """What a footer says, with its schema."""
 
-    schema: pa.Schema = TEXT.schema
+    def __init__(self, groups: Sequence[Sequence[Chunk]], schema: pa.Schema) -> None:
+        super().__init__(groups)
+        self.schema = schema
 
     def name(self, leaf: int) -> str:
         """Return the name of a leaf."""
@@ -78,7 +81,7 @@ def opened(known: Plan, *groups: Sequence[Told], at: int = 4) -> tuple[Outline, 
             made = chunk(len(body), len(octets), leaf=leaf, rows=ROWS, decoded=len(octets))
             said[-1].append(made._replace(**others))
             body += octets
-    outline = Groups(said).outline(known)
+    outline = Groups(said, known.schema).outline(known)
     return outline, outline.layout(0), body
 
 
@@ -349,3 +352,66 @@ def test_text_in_large_offsets_and_in_small_ones_becomes_one_array() -> None:
     found = _joined([pa.array(["a", "b"], pa.large_string()), pa.array(["c"])], Pieces())
     assert found.type == pa.large_string()
     assert found.to_pylist() == ["a", "b", "c"]
+
+
+def read(outline: Outline, layout: Layout, body: bytes) -> dict[str, Any]:
+    """Return all columns of a file that is one block."""
+    work = BlockDecoder(outline, layout, Pieces(), verify=False)
+    for portion in layout.portions:
+        fetched = b"".join(body[start : start + many] for start, many in portion.requests)
+        work.take(portion, memoryview(bytearray(fetched)))
+    return dict(work.columns())
+
+
+LARGE = 5 * MIB // 4
+"""Values of a chunk that is a portion of its own."""
+
+
+def large(first: int) -> Told:
+    values = np.arange(first, first + LARGE, dtype="<f4")
+    return page(0, values.tobytes(), values=LARGE, encoding=PLAIN), {"rows": LARGE, "values": LARGE}
+
+
+def test_row_groups_that_are_portions_of_their_own_are_read_one_after_the_other_however_often() -> None:
+    outline, layout, body = opened(NUMBER, [large(0)], [large(7)])
+    assert [portion.slot.names for portion in layout.portions] == [NUMBER.names] * 2
+    for _ in range(4):
+        found = read(outline, layout, body)["x"]
+        assert (len(found), found[0], found[LARGE - 1], found[LARGE], found[-1]) == (
+            *(2 * LARGE, 0, LARGE - 1),
+            *(7, LARGE + 6),
+        )
+    assert all(portion.slot.form is not None for portion in layout.portions)
+
+
+def test_columns_that_are_portions_of_their_own_are_all_there_however_often_they_are_read() -> None:
+    outline, layout, body = opened(NUMBERS, [large(1), large(2)])
+    assert [portion.slot.names for portion in layout.portions] == [("x",), ("y",)]
+    for _ in range(4):
+        found = read(outline, layout, body)
+        assert {name: (len(values), values[0]) for name, values in found.items()} == {"x": (LARGE, 1), "y": (LARGE, 2)}
+        assert list(found) == ["x", "y"]
+
+
+def test_columns_stand_in_the_order_asked_for_however_often_they_are_read() -> None:
+    asked = dataclasses.replace(NUMBERS, names=NUMBERS.names[::-1])
+    for known in (NUMBERS, asked):
+        outline, layout, body = opened(known, [(numbers(1), {}), (numbers(2), {})])
+        for _ in range(4):
+            work = BlockDecoder(outline, layout, Pieces(), verify=False)
+            work.take(layout.portions[0], memoryview(bytearray(body[4:])))
+            found = work.columns()
+            assert list(found) == list(known.names)
+            assert len(found) == 2
+            assert (found["x"][0], found["y"][0]) == (1, 2)
+
+
+def test_words_that_arrow_keeps_in_a_dictionary_are_decoded_as_one() -> None:
+    known = plan_of(x=pa.array(["a"]).dictionary_encode(), y=ONE)
+    body = dictionary_of(MIB, 257)
+    others = {"rows": 257, "values": 257, "codec": "ZSTD"}
+    arrow = Asked({"x": pa.array(["a"] * 257).dictionary_encode()})
+    flat = page(0, bytes(4 * 257), values=257, encoding=PLAIN)
+    work = taken(known, [(body, others), (flat, {"rows": 257, "values": 257})], arrow=arrow)
+    assert arrow.log == [(0, [0], {4: body})]
+    assert work.columns()["x"].to_pylist() == ["a"] * 257
