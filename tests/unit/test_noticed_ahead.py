@@ -185,6 +185,29 @@ def test_a_file_that_cannot_be_opened_is_the_error_of_the_load_that_would_come_n
     assert not end.done.locked()
 
 
+def test_a_file_whose_opening_ended_in_an_error_is_not_read_even_if_it_is_open() -> None:
+    ahead, source = of([2])
+    opening = ahead.job()
+    assert isinstance(opening, Opening)
+    opening.do(source)
+    opening.error = RuntimeError("no thread can be started")
+    opening.finish()
+    assert begun(ahead, source) == []
+    assert ahead.slot(0).error is opening.error
+    file = opening.file
+    assert file is not None
+    assert ahead.stop() == [file]
+
+
+def test_a_plan_that_cannot_be_walked_is_the_error_of_the_load_that_would_come_next() -> None:
+    files = Files([1, 1])
+    ahead, source = Ahead(files.plan, ["0"].__getitem__, ONE_EACH, 1), Source(files, FakeClock())
+    assert names(begun(ahead, source)) == ["0/0"]
+    end = ahead.slot(1)
+    assert isinstance(end.error, IndexError)
+    assert not end.done.locked()
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 def test_only_the_first_load_of_a_file_tells_what_opening_it_took() -> None:
     ahead, source = of([2, 1])
