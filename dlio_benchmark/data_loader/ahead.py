@@ -56,7 +56,7 @@ class Job(Protocol):
         """Let the loop have what came out."""
 
     def has_waited(self, took_ns: int, /) -> bool:
-        """Return whether the storage was waited for in the ``took_ns`` that it took."""
+        """Return whether ``took_ns`` is so long that others had better work meanwhile; with the lock."""
 
 
 class Opening:
@@ -144,7 +144,7 @@ class Load:
             slot.done.release()
 
     def has_waited(self, took_ns: int) -> bool:
-        """Return whether its requests took longer than they do out of memory."""
+        """Return whether it took longer than its requests do out of memory; what decoding took counts, too."""
         return took_ns > _MEMORY_NS * max(1, sum(read.requests for _, read in self.runs))
 
 

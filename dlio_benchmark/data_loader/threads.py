@@ -154,7 +154,6 @@ class _Epoch:
         """Wait for a job and return it; None when there will be none."""
         with self._changed:
             self._busy -= last is not None
-            del last
             while not self._ahead.is_over:
                 job = self._ahead.job() if self._busy < self._at_once else None
                 if job is not None:
