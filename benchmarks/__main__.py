@@ -92,7 +92,9 @@ def run_line(line: Line, root: str, *, rounds: int, quick: bool) -> Result:
     contenders: list[Contender] = [line.ours, *line.rivals]
     named = {contender.data for contender in contenders if contender.function not in ("product", "command")}
     for data in {"tiny"} | named:
-        datasets(quick=quick)[data].make(root)
+        made = datasets(quick=quick)[data]
+        made.make(root)
+        made.warm(root)
     found: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     ratios: list[float] = []
     for number in range(rounds):

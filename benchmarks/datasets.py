@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.synth import Series, to_arrow
 
 BATCH = 12_288
+_AT_ONCE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,19 @@ class DataSet:
                     PlannedFile(DatasetType.TRAIN, number, Path(path).name, self.rows), LocalStorage(str(folder))
                 )
         done.write_text(repr(self))
+
+    def warm(self, root: str) -> None:
+        """Read the files from the disk in order, so that they lie in the large pages of the page cache.
+
+        What was read back in small pieces lies in pages of 4 KiB, and takes up to four times as long to copy.
+        """
+        for path in self.paths(root):
+            with open(path, "rb", buffering=0) as file:
+                if hasattr(os, "posix_fadvise"):
+                    os.fsync(file.fileno())
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                while file.read(_AT_ONCE_BYTES):
+                    pass
 
     def files_of(self, threads: int = 0) -> ParquetFiles:
         """Return what writes the files here."""
