@@ -20,6 +20,8 @@ import os, re, signal, subprocess, sys, threading, time
 from dlio_benchmark.errors import InterruptedRunError, StorageError
 from dlio_benchmark.guard import Guard, die_with_parent, end_after
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+
 def hold_the_lock():
     re.match(r"(a+)+$", "a" * 60 + "b")
 """
@@ -52,7 +54,10 @@ def start(code: str) -> subprocess.Popen[str]:
 
 def finish(code: str) -> tuple[int, str, str]:
     with start(code) as process:
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     return process.returncode, out, err
 
 
