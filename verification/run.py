@@ -86,9 +86,11 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def _run_stage(plan: Plan, stage: Stage, folder: Path) -> int:
-    command = [sys.executable, "-m", "pytest", *loading.for_command_line(), "-q", "--verification-out", str(folder)]
-    command += ["--mpi-ranks", ",".join(map(str, plan.ranks)), "--rootdir", str(plan.root)]
-    command += ["--claims", ",".join(plan.claims)] if plan.claims else []
+    command = [sys.executable, "-m", "pytest", *loading.for_command_line(), "-q"]
+    # In one word each: pytest looks for its configuration above all words that are paths, whatever they belong to.
+    command += [f"--verification-out={folder}", f"--rootdir={plan.root}"]
+    command += [f"--mpi-ranks={','.join(map(str, plan.ranks))}"]
+    command += [f"--claims={','.join(plan.claims)}"] if plan.claims else []
     command += ["-n", str(plan.jobs if plan.jobs > 1 else 0)] if plan.jobs is not None else []
     here = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(part for part in (str(plan.root), here, os.environ.get("PYTHONPATH", "")) if part)
