@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -89,3 +90,10 @@ def test_the_step_sees_its_batch() -> None:
     work = Compute(Duration(), clock, np.random.default_rng(0), lambda batch: seen.append(len(batch)))
     run_pass(todo(EpochPlan(np.array([12]), 4)), SyntheticLoader(), work, clock=clock, comm=Solo())
     assert seen == [4, 4, 4]
+
+
+def test_adding_adds_every_count() -> None:
+    names = [one.name for one in fields(Tally)]
+    first, second = (Tally(**{name: base + at for at, name in enumerate(names)}) for base in (100, 10_000))
+    first.add(second)
+    assert {name: getattr(first, name) for name in names} == {name: 10_100 + 2 * at for at, name in enumerate(names)}
