@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from dlio_benchmark.board import BOARD, MARK, Board, segments
 from dlio_benchmark.comm import Comm, connect, launch_of
 from dlio_benchmark.errors import InterruptedRunError, StorageError
 from dlio_benchmark.guard import Guard, die_with_parent
+from dlio_benchmark.launch import Finished
 
 STAGES = ("generate", "train", "verify")
 STEPS = 20
@@ -160,6 +162,23 @@ def planted(fault: str, deadline_s: float) -> Callable[[Comm], object]:
     return FAULTS[fault] if longer is None else lambda comm: longer(comm, deadline_s)
 
 
+def struck(fault: Callable[[Comm], object], note: Path | None) -> Callable[[Comm], object]:
+    """Return ``fault`` that notes first when it strikes, on the clock that all processes of a host share."""
+
+    def strike(comm: Comm) -> object:
+        if note is not None:
+            note.write_text(str(time.monotonic()))
+        return fault(comm)
+
+    return strike
+
+
+def since_fault(done: Finished, note: Path) -> Finished:
+    """Return how a job ended that has just ended, its seconds counted from when the fault struck, if it did."""
+    now = time.monotonic()
+    return replace(done, seconds=now - float(note.read_text())) if note.exists() else done
+
+
 def work(comm: Comm, fault: Callable[[Comm], object], faulty_stage: str) -> None:
     for stage in STAGES:
         comm.pulse.stage = stage
@@ -189,6 +208,7 @@ def main() -> None:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--deadline", type=float)
     parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--struck", type=Path, help="where to write when the fault strikes")
     parser.add_argument("--segments", type=Path, help="where to write which shared memory of MPI is mapped")
     options = parser.parse_args()
     limit_s = deadline_s(options.fault) if options.deadline is None else options.deadline
@@ -200,7 +220,7 @@ def main() -> None:
         if options.segments is not None and comm.world.rank == 0:
             options.segments.write_text("\n".join(segments()))
         try:
-            work(comm, planted(options.fault, limit_s), options.stage)
+            work(comm, struck(planted(options.fault, limit_s), options.struck), options.stage)
         except InterruptedRunError:
             print("interrupted", flush=True)
             raise

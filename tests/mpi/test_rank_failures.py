@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import fault_job
 import pytest
@@ -28,8 +29,10 @@ SPOILS: Mapping[str, Callable[[Finished], Finished]] = {
 def job(fault: str, stage: str) -> Finished:
     """Run the small job on two ranks, with a fault on the second; once for all tests that look at it."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, fault_job.__file__, fault, stage]
-    return run(2, argv, timeout_s=60.0, env=environ, grace_s=20.0)
+    with TemporaryDirectory() as folder:
+        note = Path(folder) / "struck"
+        argv = [sys.executable, fault_job.__file__, fault, stage, "--struck", str(note)]
+        return fault_job.since_fault(run(2, argv, timeout_s=60.0, env=environ, grace_s=20.0), note)
 
 
 def the_failure_ends_the_job(evidence: Recorder, done: Finished, stage: str) -> None:

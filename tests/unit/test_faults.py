@@ -12,9 +12,11 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import fault_job
 import pytest
 
 from dlio_benchmark.errors import ConfigError, Exit
@@ -24,8 +26,8 @@ from verification.probes.processes import MARK, marked
 ROOT = Path(__file__).parents[2]
 JOB = ROOT / "tests" / "mpi" / "fault_job.py"
 STAGES = ("generate", "train", "verify")
-SOON_S = 30.0
-"""For a whole job: on a busy machine the launcher and the ranks take seconds to start."""
+SOON_S = 10.0
+"""From the fault to the end of the job, beside the deadline where the fault shows only when that has passed."""
 TIMEOUT_S = 60.0
 
 
@@ -80,9 +82,14 @@ def launcher_of(python: str) -> Launcher:
 
 
 def job(python: str, fault: str, stage: str, *options: str, ranks: int = 2) -> Finished:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    argv = [python, str(JOB), fault, stage, *options]
-    return run(ranks, argv, timeout_s=TIMEOUT_S, env=environ, launcher=launcher_of(python), grace_s=20.0)
+    environ, launcher = {**os.environ, "PYTHONPATH": str(ROOT)}, launcher_of(python)
+    with TemporaryDirectory() as folder:
+        note = Path(folder) / "struck"
+        argv = [python, fault_job.__file__, fault, stage, "--struck", str(note), *options]
+        done = run(ranks, argv, timeout_s=TIMEOUT_S, env=environ, launcher=launcher, grace_s=20.0)
+        done = fault_job.since_fault(done, note)
+    waited_s = fault_job.short_s(launcher.dialect.value) if fault in fault_job.AWAIT_THE_DEADLINE else 0.0
+    return replace(done, seconds=done.seconds - waited_s)
 
 
 def assert_ended(done: Finished) -> None:
