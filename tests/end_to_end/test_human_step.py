@@ -28,7 +28,7 @@ SHRUNK = ("--params", f"dataset.num_files_train={FILES}", "dataset.record_length
 SHORTER = (f"train.epochs={EPOCHS}", "train.computation_time=0.01")
 MEMORY_GIB = 64
 ERRORS = ("[error]", "traceback", "error:", "out of memory", "schema")
-POINTS = 3.0
+POINTS = 0.01
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -97,3 +98,13 @@ def test_adding_adds_every_count() -> None:
     first, second = (Tally(**{name: base + at for at, name in enumerate(names)}) for base in (100, 10_000))
     first.add(second)
     assert {name: getattr(first, name) for name in names} == {name: 10_100 + 2 * at for at, name in enumerate(names)}
+
+
+def test_the_stamps_of_a_phase_are_as_far_apart_as_its_clock_says() -> None:
+    clock = FakeClock()
+    plan = EpochPlan(np.array([40]), 4)
+    compute = Compute(Duration("constant", (600.25,)), clock, np.random.default_rng(0))
+    todo = Pass(1, DatasetType.TRAIN, plan, str)
+    phase = run_pass(todo, SyntheticLoader(), compute, clock=clock, comm=Solo())
+    begin, end = map(datetime.fromisoformat, (phase.started, phase.ended))
+    assert (end - begin).total_seconds() == (phase.end_ns - phase.start_ns) / 1e9 == len(plan) * 600.25
