@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import datetime
 import sys
 import time
 from typing import Protocol
@@ -20,6 +21,11 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Return after ``seconds``."""
+
+
+def after(moment: datetime.datetime, span_ns: int) -> datetime.datetime:
+    """Return the moment ``span_ns`` later; the span is one of a `Clock`, for the clock of the wall may be set meanwhile."""
+    return moment + datetime.timedelta(microseconds=span_ns / 1e3)
 
 
 class RealClock:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dlio_benchmark.batch import Batch
-from dlio_benchmark.clock import Clock
+from dlio_benchmark.clock import Clock, after
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.config.duration import Dice, Duration
@@ -83,7 +83,7 @@ def run_pass(
         end_ns=end_ns,
         started=_stamp(started),
         # By the clock of the steps, so that start, end and steps of a phase fit together whatever came in between.
-        ended=_stamp(started + datetime.timedelta(microseconds=(end_ns - start_ns) / 1e3)),
+        ended=_stamp(after(started, end_ns - start_ns)),
         times=times,
         tally=tally,
     )
