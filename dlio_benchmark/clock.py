@@ -24,7 +24,7 @@ class Clock(Protocol):
 
 
 def after(moment: datetime.datetime, span_ns: int) -> datetime.datetime:
-    """Return the moment ``span_ns`` later; the span is one of a `Clock`, for the clock of the wall may be set meanwhile."""
+    """Return the moment ``span_ns`` later: a span of a `Clock`, for the clock of the wall may be set meanwhile."""
     return moment + datetime.timedelta(microseconds=span_ns / 1e3)
 
 
