@@ -19,6 +19,7 @@ Ids = NDArray[np.int64]
 
 _PAIRS, _PAIRS_OF_SMALL_HALVES, _SMALL_BITS = 2, 4, 8
 _FEW = 1024
+_AT_ONCE = 16_384  # ids: what is made of more in between is memory that the system takes back and gives anew
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 0xFFFFFFFFFFFFFFFF
 
@@ -64,11 +65,16 @@ class Order:
 
     def _walked(self, ids: Ids) -> Ids:
         rounds = _rounds(self.n, self.key or 0, len(ids))
-        ids = _once(ids, rounds)
-        outside = np.flatnonzero(ids >= self.n)
-        while outside.size:
-            ids[outside] = _once(ids[outside], rounds)
-            outside = outside[ids[outside] >= self.n]
+        rooms = [np.empty(min(len(ids), _AT_ONCE), np.int64) for _ in range(3)]
+        for start in range(0, len(ids), _AT_ONCE):
+            part = ids[start : start + _AT_ONCE]
+            _change(part, rounds, rooms)
+            outside = np.flatnonzero(part >= self.n)
+            while outside.size:
+                again = part[outside]
+                _change(again, rounds, rooms)
+                part[outside] = again
+                outside = outside[again >= self.n]
         return ids
 
 
@@ -123,11 +129,13 @@ def _rounds(n: int, key: int, uses: int) -> _Rounds:
     )
 
 
-def _once(ids: Ids, rounds: _Rounds) -> Ids:
-    upper, lower, room = ids >> rounds.low, ids & ((1 << rounds.low) - 1), np.empty_like(ids)
+def _change(ids: Ids, rounds: _Rounds, rooms: Sequence[Ids]) -> None:
+    """Put in the place of each id what the network makes of it; the three ``rooms`` are at least as large."""
+    upper, lower, room = (one[: len(ids)] for one in rooms)
+    np.right_shift(ids, rounds.low, out=upper)
+    np.bitwise_and(ids, (1 << rounds.low) - 1, out=lower)
     for of_lower, of_upper in rounds.each:
         of_lower.change(upper, lower, room)
         of_upper.change(lower, upper, room)
-    upper <<= rounds.low
-    upper |= lower
-    return upper
+    np.left_shift(upper, rounds.low, out=ids)
+    np.bitwise_or(ids, lower, out=ids)
