@@ -14,11 +14,14 @@ from __future__ import annotations
 import mmap
 import threading
 import weakref
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_ALIGN_BYTES = 64
 _OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
@@ -61,6 +64,12 @@ class Pieces:
         array = np.frombuffer(piece, np.uint8, size)
         self._await(array, piece)
         return memoryview(array)  # type: ignore[arg-type]  # the protocol of buffers is not in the stubs
+
+    def reserve_all(self, sizes: Sequence[int]) -> list[memoryview]:
+        """Return memory of these sizes in bytes side by side, each aligned for any number; they live as long as one."""
+        starts = list(accumulate((-(-size // _ALIGN_BYTES) * _ALIGN_BYTES for size in sizes), initial=0))
+        piece = self.reserve(starts[-1])
+        return [piece[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
     def empty(self, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return an array of ``count`` arbitrary values."""

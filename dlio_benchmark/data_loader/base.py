@@ -73,10 +73,12 @@ class Source:
     def read(self, file: OpenFile, piece: Piece) -> tuple[Run, Tally]:
         """Read the block of a piece and return the run of its rows, shuffled where the plan says so."""
         shape, got = file.shapes[piece.block], file.read(piece.block)
-        run: Run = (got.block, piece.start, piece.stop)
         begin = self.clock.now_ns()
         rows = _chosen(piece, got.block.rows)
-        if rows is not None:
+        run: Run
+        if rows is None:
+            run = (got.block.whole(self.memory), piece.start, piece.stop)
+        else:
             run = (got.block.take(rows, self.memory), 0, len(rows))
         shuffled = self.clock.now_ns()
         if self.preprocessing is not None:
@@ -90,8 +92,8 @@ class Source:
             bytes_requested=got.bytes_requested,
             bytes_read=got.bytes_read,
             io_ns=got.io_ns,
-            decode_ns=got.decode_ns,
-            shuffle_ns=shuffled - begin,
+            decode_ns=got.decode_ns + (shuffled - begin if rows is None else 0),
+            shuffle_ns=0 if rows is None else shuffled - begin,
             preprocess_ns=self.clock.now_ns() - shuffled,
         )
 

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlio_benchmark.batch import Block, Run, Values
+from dlio_benchmark.batch import Block, Run
+from dlio_benchmark.values import Values
 
 Octets = NDArray[np.uint8]
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from dlio_benchmark.batch import Batch, Run, Values, batches_of
+from dlio_benchmark.batch import Batch, Run, batches_of
 from dlio_benchmark.data_loader.base import Paths, Source
 from dlio_benchmark.data_loader.parcel import RunLayout, parcel_of, unpacked
 from dlio_benchmark.data_loader.tasks import SHARE_BYTES, Desk, Task, tasks
@@ -32,6 +32,7 @@ from dlio_benchmark.errors import DlioError, WorkerLostError
 from dlio_benchmark.guard import die_with_parent
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.values import Values
 
 _CAUSES = {
     signal.SIGKILL: "probably out of memory",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from dlio_benchmark.batch import Block, as_arrow
+from dlio_benchmark.batch import Block
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType, ReadMode
 from dlio_benchmark.config.model import Column, Workload
@@ -31,6 +31,7 @@ from dlio_benchmark.storage import cache
 from dlio_benchmark.storage.base import Storage
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.synth import as_values, to_arrow
+from dlio_benchmark.values import as_arrow
 
 _SHOWN = 20
 

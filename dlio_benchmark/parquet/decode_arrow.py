@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dlio_benchmark.batch import Values
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.schema import is_any_list
+from dlio_benchmark.values import Values
 
 _OFFSET_LIMIT_BYTES = 1 << 31
 

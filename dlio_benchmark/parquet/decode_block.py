@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from dlio_benchmark.batch import Values, as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
-from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet.decode import Array, Chunk, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_arrow import octets_of, values_of
 from dlio_benchmark.parquet.decode_footer import most_decoded
@@ -20,6 +16,7 @@ from dlio_benchmark.parquet.decode_form import Form, Slot, View
 from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, PageError, PageHeader
 from dlio_benchmark.parquet.decode_outline import Layout, Outline, Portion
 from dlio_benchmark.parquet.decode_plan import Wanted
+from dlio_benchmark.values import Columns, Part, Parted, Stored, Viewed
 
 _LARGE_BYTES = 64 << 10
 
@@ -37,14 +34,15 @@ class BlockDecoder:
     Errors name row group, column and, where it is known, the byte in the file.
     """
 
-    def __init__(self, outline: Outline, layout: Layout, memory: Pieces, *, verify: bool) -> None:
+    def __init__(self, outline: Outline, layout: Layout, *, verify: bool) -> None:
         self.viewed = self.by_arrow = 0
         self._footer, self._plan, self._arrow = outline.footer, outline.plan, outline.arrow
-        self._outline, self._groups, self._memory, self._verify = outline, layout.groups, memory, verify
+        self._outline, self._groups, self._verify = outline, layout.groups, verify
+        self._portions = len(layout.portions)
         self._known: list[list[Chunk]] | None = None
-        self._parts: list[dict[str, Values]] = [{} for _ in layout.groups]
+        self._parts: list[dict[str, Part]] = [{} for _ in layout.groups]
         self._left: list[dict[int, memoryview]] = [{} for _ in layout.groups]
-        self._whole: Mapping[str, Values] | None = None
+        self._formed: list[tuple[Slot, Form, memoryview]] = []
 
     @property
     def _chunks(self) -> list[list[Chunk]]:
@@ -81,15 +79,7 @@ class BlockDecoder:
 
     def _take_all(self, slot: Slot, form: Form, memory: memoryview) -> None:
         self.viewed += len(slot.names)
-        if slot.names == self._plan.names and len(self._groups) == 1:
-            self._whole = form.columns(memory, slot.names)
-            return
-        values = form.values(memory)
-        if slot.group is not None:
-            self._parts[slot.group].update(zip(slot.names, values, strict=True))
-        else:
-            for (number, _), name, one in zip(slot.members, slot.names, values, strict=True):
-                self._parts[number][name] = one
+        self._formed.append((slot, form, memory))
 
     def _take_pages(self, number: int, place: int, body: memoryview) -> None:
         """Decode a chunk page by page, or leave it to pyarrow."""
@@ -119,17 +109,18 @@ class BlockDecoder:
                 raise self._damage(number, chunk, error) from None
             at += chunk.stored_bytes
 
-    def columns(self) -> Mapping[str, Values]:
+    def columns(self) -> Columns:
         """Return all columns by name, after all chunks have been taken."""
-        if self._whole is not None:
-            return self._whole
+        pieces = [(memory, slot.sheets) for slot, _, memory in self._formed if slot.sheets is not None]
+        if len(pieces) == self._portions and 1 in (self._portions, len(self._groups)):
+            return Viewed(self._plan.names, pieces)
+        for slot, form, memory in self._formed:
+            for (number, _), name, place in zip(slot.members, slot.names, form.places, strict=True):
+                self._parts[number][name] = Stored(memory, *place)
         for number, bodies in enumerate(self._left):
             if bodies:
                 self._decode(number, bodies)
-        names = self._plan.names
-        if len(self._parts) == 1:
-            return {name: self._parts[0][name] for name in names}
-        return {name: _joined([parts[name] for parts in self._parts], self._memory) for name in names}
+        return Parted({name: [parts[name] for parts in self._parts] for name in self._plan.names})
 
     def _damage(self, number: int, chunk: Chunk, error: PageError) -> ParquetFileError:
         where = f"row group {self._groups[number]}, column {self._footer.name(chunk.leaf)!r}"
@@ -184,14 +175,3 @@ class BlockDecoder:
             table = self._arrow.read(group, leaves, {chunks[place].start: body for place, body in bodies.items()})
             for column in columns:
                 self._keep(number, column, table.column(column.name))
-
-
-def _joined(parts: Sequence[Values], memory: Pieces) -> Values:
-    """Return the values of several row groups one after the other."""
-    if all(isinstance(part, np.ndarray) for part in parts):
-        count, shape = sum(map(len, parts)), parts[0].shape[1:]
-        whole = memory.empty(count * math.prod(shape), parts[0].dtype).reshape(count, *shape)
-        return np.concatenate(parts, out=whole)
-    arrays = [as_arrow(part) for part in parts]
-    kind = next(part.type for part in parts if not isinstance(part, np.ndarray))
-    return pa.concat_arrays([array if array.type == kind else array.cast(kind) for array in arrays])

@@ -7,7 +7,7 @@ no header read: its values stand where they stood.  A portion that differs in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dlio_benchmark.parquet.decode import Array
 from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, checksum_bytes, page_header
+from dlio_benchmark.values import Sheet, Sheets
 
 _MORE = np.uint8(0x80)
 _EVERY = np.uint8(0xFF)
@@ -28,28 +29,12 @@ class View(NamedTuple):
     values: Array
 
 
-_Place = tuple[np.dtype[Any], int, int]
+class Place(NamedTuple):
+    """Where the values of a chunk stand in a portion."""
 
-
-class _Columns(Mapping[str, Array]):
-    """Columns as views of a portion's memory."""
-
-    __slots__ = ("_memory", "_places")
-
-    def __init__(self, memory: memoryview, places: dict[str, _Place]) -> None:
-        self._memory, self._places = memory, places
-
-    def __getitem__(self, name: str) -> Array:
-        return np.frombuffer(self._memory, *self._places[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return dict, (dict(self),)  # a copy has the values, and none of the bytes between them
+    dtype: np.dtype[Any]
+    rows: int
+    start: int
 
 
 class Form:
@@ -58,18 +43,17 @@ class Form:
     Of a checksum only its length must be the same, that is the topmost bit of each of its bytes.
     """
 
-    __slots__ = ("_at", "_by_name", "_expected", "_mask", "_places")
+    __slots__ = ("_at", "_expected", "_mask", "places")
 
     def __init__(self, memory: memoryview, views: Sequence[View]) -> None:
         octets = np.frombuffer(memory, np.uint8)
         begin = octets.__array_interface__["data"][0]
         around: list[NDArray[np.int64]] = []
         masks: list[NDArray[np.uint8]] = []
-        self._places: list[_Place] = []
-        self._by_name: dict[str, _Place] | None = None
+        self.places: list[Place] = []
         for start, stop, values in views:
             first = values.__array_interface__["data"][0] - begin
-            self._places.append((values.dtype, len(values), first))
+            self.places.append(Place(values.dtype, len(values), first))
             mask = np.full(first - start, _EVERY)
             for checksum in _checksums(memory, start, first):
                 mask[checksum.start - start : checksum.stop - start] = _MORE
@@ -86,40 +70,61 @@ class Form:
         found &= self._mask
         return bool((found == self._expected).all())
 
-    def values(self, memory: memoryview) -> list[Array]:
-        """Return the values of each chunk as a view of ``memory``, in the order of the portion."""
-        view = np.frombuffer
-        return [view(memory, dtype, count, start) for dtype, count, start in self._places]
-
-    def columns(self, memory: memoryview, names: Sequence[str]) -> Mapping[str, Array]:
-        """Return the values of chunks that are columns of these names; each view is made when it is asked for."""
-        if self._by_name is None:
-            self._by_name = dict(zip(names, self._places, strict=True))
-        return _Columns(memory, self._by_name)
-
 
 class Slot:
     """What portions of one make have in common.
 
-    ``members`` are their chunks as (number of the row group, place there), ``names`` their columns, and ``group`` is
-    the number of the row group if there is only one.  There is no ``form`` until a second portion was seen, for of many
-    makes there is but one.
+    ``members`` are their chunks as (number of the row group, place there), and ``names`` their columns.  There is no
+    ``form`` until a second portion was seen, for of many makes there is but one; ``sheets`` come with it, unless the
+    parts of columns are not equally far from each other.
     """
 
-    __slots__ = ("form", "group", "members", "names", "seen")
+    __slots__ = ("form", "members", "names", "seen", "sheets")
 
     def __init__(self, members: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
         self.members, self.names = members, names
-        groups = {number for number, _ in members}
-        self.group = groups.pop() if len(groups) == 1 else None
         self.form: Form | None = None
+        self.sheets: Sheets | None = None
         self.seen = False
 
     def learn(self, memory: memoryview, views: Sequence[View]) -> None:
         """Take note of a portion that was read header by header."""
         if self.seen:
-            self.form = Form(memory, views)
+            form = Form(memory, views)
+            self.sheets = _sheets(self.members, self.names, form.places)
+            self.form = form
         self.seen = True
+
+
+def _sheets(members: Sequence[tuple[int, int]], names: Sequence[str], places: Sequence[Place]) -> Sheets | None:
+    """Return where columns stand; None unless each has a part in every row group, all equally long and far apart."""
+    found: dict[str, dict[int, Place]] = {}
+    for (group, _), name, place in zip(members, names, places, strict=True):
+        found.setdefault(name, {})[group] = place
+    groups = sorted({group for group, _ in members})
+    if any(len(each) < len(groups) for each in found.values()) or len({place.rows for place in places}) > 1:
+        return None
+    parts = {name: [each[group] for group in groups] for name, each in found.items()}
+    together: list[Sheet] = []
+    for name, (first, *others) in parts.items():
+        step = others[0].start - first.start if others else 0
+        if any(one != (first.dtype, first.rows, first.start + step * part) for part, one in enumerate(others, 1)):
+            return None
+        last = together.pop() if together else None
+        joined = last and _beside(last, name, first, step)
+        alone = Sheet((name,), (first.dtype,), first.dtype.itemsize, len(groups), first.rows, first.start, 0, step)
+        together += [joined] if joined else [last, alone] if last else [alone]
+    return Sheets(parts, together)
+
+
+def _beside(sheet: Sheet, name: str, first: Place, part_step: int) -> Sheet | None:
+    """Return ``sheet`` with one column more, if it stands as far from the last one as those from each other."""
+    count = len(sheet.names)
+    step = first.start - sheet.start - (count - 1) * sheet.column_step
+    if first.dtype.itemsize != sheet.width or part_step != sheet.part_step or (count > 1 and step != sheet.column_step):
+        return None
+    names, dtypes = (*sheet.names, name), (*sheet.dtypes, first.dtype)
+    return sheet._replace(names=names, dtypes=dtypes, column_step=step)
 
 
 def _checksums(memory: memoryview, start: int, first: int) -> list[slice]:

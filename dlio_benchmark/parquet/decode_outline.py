@@ -17,11 +17,11 @@ from dlio_benchmark.parquet.decode import Chunk, may_be_viewed
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder
 from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
 from dlio_benchmark.parquet.decode_form import Slot
-from dlio_benchmark.parquet.decode_plan import Plan
+from dlio_benchmark.parquet.decode_plan import Plan, Wanted
 from dlio_benchmark.reader.base import BlockShape
 
 _MOST_GROUPS = 16
-_PORTION_BYTES = 4 << 20  # about
+_PORTION_BYTES, _VIEWED_BYTES = 4 << 20, 16 << 20  # about; what is decoded should still be in a cache
 _MOST_SLOTS = 256
 
 Slots: TypeAlias = dict[tuple[Any, ...], Slot]
@@ -141,7 +141,8 @@ class Outline:
         total = first = begin = end = done = 0
         stored = sum(stop - start for start, stop in spans)
         # Portions of about the same size can use each other's memory again.
-        each = stored / max(1, -(-stored // _PORTION_BYTES))
+        viewable = [_is_viewable(self.plan.owners[place], groups[number][place]) for number, place in members]
+        each = stored / max(1, -(-stored // (_VIEWED_BYTES if all(viewable) else _PORTION_BYTES)))
         for number, (start, stop) in enumerate(spans):
             full = total > 0 and done + (stop - start) / 2 > each * (len(portions) + 1)
             if start != end or full:
@@ -149,14 +150,16 @@ class Outline:
                     requests.append(Request(begin, end - begin))
                 begin = start
             if full:
-                portions.append(self._portion(total, requests, members[first:number], groups))
+                portions.append(
+                    self._portion(total, requests, members[first:number], groups, viewable=all(viewable[first:number]))
+                )
                 requests, total, first = [], 0, number
             total += stop - start
             done += stop - start
             end = stop
         if end > begin:
             requests.append(Request(begin, end - begin))
-            portions.append(self._portion(total, requests, members[first:], groups))
+            portions.append(self._portion(total, requests, members[first:], groups, viewable=all(viewable[first:])))
         return portions
 
     def _portion(
@@ -165,15 +168,13 @@ class Outline:
         requests: Sequence[Request],
         members: Sequence[tuple[int, int]],
         groups: Sequence[Sequence[Chunk]],
+        *,
+        viewable: bool,
     ) -> Portion:
-        owners = [self.plan.owners[place] for _, place in members]
-        names = tuple(owner.name for owner in owners)
-        chunks = [(number, groups[number][place]) for number, place in members]
-        if not all(
-            owner.leaf and not owner.octets and may_be_viewed(one, owner.leaf)
-            for owner, (_, one) in zip(owners, chunks, strict=True)
-        ):
+        names = tuple(self.plan.owners[place].name for _, place in members)
+        if not viewable:
             return Portion(total, requests, Slot(tuple(members), names))
+        chunks = [(number, groups[number][place]) for number, place in members]
         make = tuple((number, one.leaf, one.stored_bytes, one.rows, one.values, one.codec) for number, one in chunks)
         slots = self.slots
         if len(slots) > _MOST_SLOTS:
@@ -182,3 +183,7 @@ class Outline:
         if slot is None:
             slot = slots[make] = Slot(tuple(members), names)
         return Portion(total, requests, slot)
+
+
+def _is_viewable(owner: Wanted, chunk: Chunk) -> bool:
+    return owner.leaf is not None and not owner.octets and may_be_viewed(chunk, owner.leaf)

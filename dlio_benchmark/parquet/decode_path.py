@@ -10,11 +10,11 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 
-from dlio_benchmark.batch import Values
 from dlio_benchmark.common.enumerations import ColumnType
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import SchemaMismatchError, listed
 from dlio_benchmark.schema import ELEMENTS, is_list
+from dlio_benchmark.values import Values
 
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 

@@ -20,6 +20,7 @@ from dlio_benchmark.parquet.decode_outline import Layout, Outline, Portion
 from dlio_benchmark.parquet.decode_path import repeated
 from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.storage.base import InputFile
+from dlio_benchmark.values import Columns, Parted
 
 
 @contextmanager
@@ -109,7 +110,7 @@ class ParquetBlocks:
         begin_ns = now_ns()
         with naming(self.path):
             layout = self._outline.layout(index)
-            work = BlockDecoder(self._outline, layout, self._memory, verify=self._verify)
+            work = BlockDecoder(self._outline, layout, verify=self._verify)
             for portion in layout.portions:
                 before_ns = now_ns()
                 memory = self._memory.reserve(portion.bytes)
@@ -120,21 +121,24 @@ class ParquetBlocks:
                     work.take(portion, memory)
                 elif self._verify:
                     work.check(portion, memory)
-            found = work.columns() if self._decode else {}
+            found = work.columns() if self._decode else Parted({})
         shape = layout.shape
-        block = Block(shape.rows, self._in_order(found, shape.rows) if self._constants else found)
+        block = Block(shape.rows, self._in_order(found, layout) if self._constants and self._decode else found)
         decode_ns = now_ns() - begin_ns - io_ns
         self.decoded = Decoded(self.decoded.viewed + work.viewed, self.decoded.by_arrow + work.by_arrow)
         return BlockRead(
             block, shape.row_groups, shape.stored_bytes, bytes_read, requests, io_ns=io_ns, decode_ns=decode_ns
         )
 
-    def _in_order(self, found: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    def _in_order(self, found: Columns, layout: Layout) -> Columns:
         """Return the columns in the order asked for, with those that are the same in each row."""
-        if not self._decode:
-            return {}
-        constants = self._constants
-        return {name: repeated(constants[name], rows) if name in constants else found[name] for name in self._names}
+        constants, rows = self._constants, [self._outline.footer.group_rows[group] for group in layout.groups]
+        return Parted(
+            {
+                name: [repeated(constants[name], count) for count in rows] if name in constants else found.parts(name)
+                for name in self._names
+            }
+        )
 
     def _fetch(self, layout: Layout, portion: Portion, memory: memoryview) -> int:
         """Fill ``memory`` with the bytes of ``portion`` and return how many the storage gave."""

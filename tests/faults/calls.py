@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from findings import Files, Finding, Tree, differences, files_below, make, partial_files, tree
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.clock import RealClock
 from dlio_benchmark.comm import Solo
 from dlio_benchmark.config.decode import decode
@@ -30,6 +29,7 @@ from dlio_benchmark.errors import DlioError, Exit
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.posix import Posix
+from dlio_benchmark.values import as_arrow
 
 SHORT = -1
 ERRORS = (errno.EIO, errno.EINTR, errno.ENOSPC, SHORT, errno.EACCES, errno.EDQUOT)

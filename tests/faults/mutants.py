@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from findings import Finding, Tree, make, tree
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.comm import Solo
 from dlio_benchmark.common.enumerations import ReadMode
 from dlio_benchmark.config.decode import decode
@@ -29,6 +28,7 @@ from dlio_benchmark.engine.verify import verify
 from dlio_benchmark.errors import DlioError
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.local import LocalStorage
+from dlio_benchmark.values import as_arrow
 
 CODECS = ("none", "snappy", "gzip", "zstd", "lz4")
 MODES = tuple((mode, verify) for mode in (ReadMode.DEFAULT, ReadMode.ROW_GROUP) for verify in (False, True))

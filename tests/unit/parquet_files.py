@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.common.enumerations import ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.values import as_arrow
 
 PATH = "train/f.parquet"
 NUMBERS = [

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.common.enumerations import ColumnType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.reader.base import OpenFile, Reader
@@ -19,6 +18,7 @@ from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.schema import ELEMENTS
 from dlio_benchmark.storage.base import Storage
 from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.values import as_arrow
 from verification.oracle import plain
 from verification.strategies import Access, Layout, names
 

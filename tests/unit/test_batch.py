@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlio_benchmark.batch import Batch, Block, Run, as_arrow, batches_of, joined, taken
+from dlio_benchmark.batch import Batch, Block, Run, batches_of
 from dlio_benchmark.memory import Pieces
+from dlio_benchmark.values import as_arrow, joined, taken
 
 BLOCKS = st.lists(st.integers(0, 40), max_size=8)
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.common.enumerations import ColumnType
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import SchemaMismatchError
 from dlio_benchmark.parquet.decode_path import partition_values, repeated
+from dlio_benchmark.values import as_arrow
 
 INTEGERS = [kind for kind in ColumnType if "int" in kind.value]
 FLOATS = [ColumnType.FLOAT16, ColumnType.FLOAT32, ColumnType.FLOAT64]

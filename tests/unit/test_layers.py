@@ -29,7 +29,9 @@ def _layer(names: str) -> tuple[str, ...]:
 
 LAYERS = (
     _layer("__init__ errors common"),
-    _layer("config.__init__ config.fields config.duration config.model schema memory batch metrics.events"),
+    _layer(
+        "config.__init__ config.fields config.duration config.model schema memory values gather batch metrics.events"
+    ),
     _layer("config.decode config.rules config.columns config.shape config.reference config.redact")
     + _layer("plan synth parquet metrics"),
     _layer("storage.base reader.base data_loader.base clock comm board guard watch"),

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from dlio_benchmark.batch import Block, as_arrow, batches_of, copied, joined, taken
+from dlio_benchmark.batch import Block, batches_of
 from dlio_benchmark.memory import Pieces
+from dlio_benchmark.values import as_arrow, copied, joined, taken
 
 
 class Measured(Pieces):
@@ -44,11 +45,11 @@ def aligned(size: int) -> int:
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 10])
 def test_rows_are_put_into_just_the_memory_that_they_take(rows: int) -> None:
-    wanted = aligned(rows * 4) + aligned(rows * 40)
+    wanted, side = aligned(rows * 4) + aligned(rows * 40), [10 * 4] * (rows > 0)
     memory = Measured()
     first = BLOCK.take(np.arange(rows)[::-1].copy(), memory)
     second = BLOCK.copied(10 - rows, 10, memory)
-    assert memory.asked == [wanted, wanted]
+    assert memory.asked == [wanted, *side, wanted]
     assert first.columns["single"].tolist() == [*range(rows)][::-1]
     assert second.columns["several"].tolist() == np.arange(50).reshape(10, 5)[10 - rows :].tolist()
     assert (first.rows, second.rows) == (rows, rows)

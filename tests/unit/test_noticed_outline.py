@@ -24,7 +24,7 @@ from dlio_benchmark.parquet.decode_plan import Plan, plan
 from verification.faults import body_end
 
 MIB = 1 << 20
-LONGEST_PORTION = 4 * MIB
+LONGEST_VIEWED, LONGEST_DECODED = 16 * MIB, 4 * MIB
 
 
 def plan_of(**columns: pa.Array) -> Plan:
@@ -39,6 +39,7 @@ def plan_of(**columns: pa.Array) -> Plan:
 ONE = pa.array([1.0], pa.float32())
 NUMBER = plan_of(x=ONE)
 NUMBERS = plan_of(x=ONE, y=ONE)
+TEXTS = plan_of(x=pa.array(["a"]))
 TEXT = plan_of(x=pa.array(["a"]), y=ONE)
 MIXED = plan_of(x=ONE, text=pa.array(["a"]), y=pa.array([[1, 2]], pa.list_(pa.int16())))
 
@@ -101,8 +102,11 @@ def laid_out(groups: Sequence[Sequence[Chunk]], known: Plan = NUMBER) -> Layout:
         ([3 * MIB] * 3, [3 * MIB] * 3),
     ],
 )
-def test_portions_are_of_about_the_same_size(sizes: list[int], portions: list[int]) -> None:
-    assert [portion.bytes for portion in laid_out(in_file_order(sizes)).portions] == portions
+@pytest.mark.parametrize(("known", "longest"), [(NUMBER, LONGEST_VIEWED), (TEXTS, LONGEST_DECODED)])
+def test_portions_are_of_about_the_same_size(sizes: list[int], portions: list[int], known: Plan, longest: int) -> None:
+    times = longest // LONGEST_DECODED
+    layout = laid_out(in_file_order([size * times for size in sizes]), known)
+    assert [portion.bytes for portion in layout.portions] == [size * times for size in portions]
 
 
 @given(
@@ -115,7 +119,7 @@ def test_each_wanted_byte_is_fetched_once_into_memory_of_its_chunk(sizes: list[i
     order = data.draw(st.permutations(range(len(sizes))))
     groups = [lying[place] for place in order]
     portions = laid_out(groups).portions
-    total, mean = sum(sizes), sum(sizes) / -(-sum(sizes) // LONGEST_PORTION)
+    total, mean = sum(sizes), sum(sizes) / -(-sum(sizes) // LONGEST_VIEWED)
     members = [member for portion in portions for member in portion.slot.members]
     assert sorted(members) == [(number, 0) for number in range(len(sizes))]
     assert [groups[number][0] for number, _ in members] == [chunks[0] for chunks in lying]
@@ -188,7 +192,7 @@ def test_portions_have_a_slot_together_if_their_chunks_are_alike_and_may_be_view
         [chunk(5044, 40), chunk(5004, 40, leaf=1)],
     )
     assert one is same
-    assert (one.members, one.names, one.group) == (((0, 0), (0, 1)), ("x", "y"), 0)
+    assert (one.members, one.names) == (((0, 0), (0, 1)), ("x", "y"))
     assert woven.members == ((0, 1), (0, 0))
     assert woven.names == ("y", "x")
     assert len({id(slot) for slot in (one, larger, fewer, packed, woven)}) == 5

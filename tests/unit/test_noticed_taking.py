@@ -16,14 +16,15 @@ from test_decode import PLAIN, page, varint
 from test_noticed_blocks import Measured
 from test_noticed_outline import NUMBER, NUMBERS, ONE, TEXT, Said, chunk, plan_of
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
+from dlio_benchmark.gather import whole
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet.decode import Chunk
-from dlio_benchmark.parquet.decode_block import BlockDecoder, _joined
+from dlio_benchmark.parquet.decode_block import BlockDecoder
 from dlio_benchmark.parquet.decode_footer import most_decoded
 from dlio_benchmark.parquet.decode_outline import Layout, Outline
 from dlio_benchmark.parquet.decode_plan import Plan
+from dlio_benchmark.values import as_arrow, joined
 
 DELTA, MIB = 5, 1 << 20
 ROWS = 10
@@ -90,12 +91,11 @@ def taken(
     *groups: Sequence[Told],
     arrow: Any = None,
     verify: bool = False,
-    memory: Pieces | None = None,
 ) -> BlockDecoder:
     """Return the decoder that has taken all chunks of these row groups."""
     outline, layout, body = opened(known, *groups)
     outline.arrow = arrow
-    work = BlockDecoder(outline, layout, memory or Pieces(), verify=verify)
+    work = BlockDecoder(outline, layout, verify=verify)
     for portion in layout.portions:
         fetched = b"".join(body[start : start + many] for start, many in portion.requests)
         work.take(portion, memoryview(bytearray(fetched)))
@@ -117,7 +117,7 @@ def test_a_form_is_used_from_the_third_portion_of_its_make_without_a_look_at_the
     (portion,) = layout.portions
     for times in range(4):
         for verify in (True, False):
-            work = BlockDecoder(outline, layout, Pieces(), verify=verify)
+            work = BlockDecoder(outline, layout, verify=verify)
             work.take(portion, memoryview(bytearray(body[4:])))
             assert (work._known is None) == (times > 1 and not verify)
             assert {name: values[0] for name, values in work.columns().items()} == {"x": 1, "y": 2}
@@ -128,7 +128,7 @@ def test_no_form_is_learned_of_portions_that_hold_something_else() -> None:
     halves = [page(0, bytes(ROWS * 2), values=ROWS // 2, encoding=PLAIN)] * 2
     outline, layout, body = opened(NUMBERS, [(numbers(), {}), (b"".join(halves), {})])
     for _ in range(3):
-        work = BlockDecoder(outline, layout, Pieces(), verify=False)
+        work = BlockDecoder(outline, layout, verify=False)
         work.take(layout.portions[0], memoryview(bytearray(body[4:])))
         assert work.columns()["y"].tolist() == [0.0] * ROWS
     assert layout.portions[0].slot.form is None
@@ -262,7 +262,7 @@ def test_damage_is_named_by_its_place_in_the_file() -> None:
     with pytest.raises(ParquetFileError, match=f"^row group 1, column 'leaf 1', byte {at}: "):
         taken(NUMBERS, *groups)
     outline, layout, body = opened(NUMBERS, *groups)
-    work = BlockDecoder(outline, layout, Pieces(), verify=True)
+    work = BlockDecoder(outline, layout, verify=True)
     with pytest.raises(ParquetFileError, match=f"^row group 1, column 'leaf 1', byte {at}: "):
         work.check(layout.portions[0], memoryview(body[4:]))
     with pytest.raises(ParquetFileError, match=f"column 'leaf 0', byte 4: there are {ROWS} rows, but no page"):
@@ -285,14 +285,13 @@ class Rooms(Measured):
 def test_row_groups_are_put_together_in_memory_of_their_size() -> None:
     memory = Rooms()
     groups: list[list[Told]] = [[(numbers(1), {}), (numbers(2), {})]] * 3
-    work = taken(NUMBERS, *groups, memory=memory)
-    found = work.columns()
-    assert memory.asked == [3 * ROWS * 4] * 2
+    found = whole(taken(NUMBERS, *groups).columns(), 3 * ROWS, memory)
+    (room,), size = memory.rooms, 2 * 3 * ROWS * 4
+    assert size <= len(room) < size + 64
     assert found["x"].shape == (3 * ROWS,)
-    for values, room in zip(found.values(), memory.rooms, strict=True):
-        assert np.shares_memory(values, np.frombuffer(room, np.uint8))
-    single = Measured()
-    taken(NUMBERS, groups[0], memory=single).columns()
+    assert all(np.shares_memory(values, np.frombuffer(room, np.uint8)) for values in found.values())
+    single, columns = Measured(), taken(NUMBERS, groups[0]).columns()
+    assert whole(columns, ROWS, single) is columns
     assert single.asked == []
 
 
@@ -304,11 +303,12 @@ def test_lists_of_several_row_groups_keep_their_shape() -> None:
     body = words(0, values=2 * ROWS, decoded=10)
     arrow = Asked({"x": PAIRS})
     memory = Measured()
-    work = taken(LISTS, *[[(body, {"codec": "ZSTD", "values": 2 * ROWS})]] * 2, arrow=arrow, memory=memory)
-    found = work.columns()["x"]
+    work = taken(LISTS, *[[(body, {"codec": "ZSTD", "values": 2 * ROWS})]] * 2, arrow=arrow)
+    found = whole(work.columns(), 2 * ROWS, memory)["x"]
     assert found.shape == (2 * ROWS, 2)
     assert found.tolist() == PAIRS.to_pylist() * 2
-    assert memory.asked == [2 * ROWS * 2 * 4]
+    (asked,), size = memory.asked, 2 * ROWS * 2 * 4
+    assert size <= asked < size + 64
 
 
 def test_row_groups_with_nulls_and_without_become_one_array() -> None:
@@ -349,21 +349,21 @@ def test_lists_with_nulls_and_without_become_one_array(null_first: bool) -> None
 
 
 def test_text_in_large_offsets_and_in_small_ones_becomes_one_array() -> None:
-    found = _joined([pa.array(["a", "b"], pa.large_string()), pa.array(["c"])], Pieces())
+    found = joined([pa.array(["a", "b"], pa.large_string()), pa.array(["c"])], Pieces())
     assert found.type == pa.large_string()
     assert found.to_pylist() == ["a", "b", "c"]
 
 
 def read(outline: Outline, layout: Layout, body: bytes) -> dict[str, Any]:
     """Return all columns of a file that is one block."""
-    work = BlockDecoder(outline, layout, Pieces(), verify=False)
+    work = BlockDecoder(outline, layout, verify=False)
     for portion in layout.portions:
         fetched = b"".join(body[start : start + many] for start, many in portion.requests)
         work.take(portion, memoryview(bytearray(fetched)))
     return dict(work.columns())
 
 
-LARGE = 5 * MIB // 4
+LARGE = 9 * MIB // 4
 """Values of a chunk that is a portion of its own."""
 
 
@@ -398,7 +398,7 @@ def test_columns_stand_in_the_order_asked_for_however_often_they_are_read() -> N
     for known in (NUMBERS, asked):
         outline, layout, body = opened(known, [(numbers(1), {}), (numbers(2), {})])
         for _ in range(4):
-            work = BlockDecoder(outline, layout, Pieces(), verify=False)
+            work = BlockDecoder(outline, layout, verify=False)
             work.take(layout.portions[0], memoryview(bytearray(body[4:])))
             found = work.columns()
             assert list(found) == list(known.names)

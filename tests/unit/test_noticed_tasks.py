@@ -53,7 +53,7 @@ class Slow:
 
 
 class SlowPieces(Pieces):
-    """Memory that takes 100 ns to get."""
+    """Memory of which each piece takes 100 ns to get."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def test_what_a_piece_took_stands_in_its_place(source: Source) -> None:
     assert run == (NUMBERS, 2, 5)
     assert tally == counted
     (block, start, stop), tally = source.read(file, Piece(0, 2, 5, key=9))
-    counted.shuffle_ns = 100
+    counted.shuffle_ns = 200  # the rows, and the piece that they are taken from
     assert tally == counted
     assert (block.rows, start, stop) == (3, 0, 3)
 

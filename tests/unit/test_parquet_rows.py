@@ -32,7 +32,6 @@ from parquet_files import (
     stored,
 )
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
@@ -42,6 +41,7 @@ from dlio_benchmark.reader.base import Reader
 from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.values import as_arrow
 
 DECODING = st.sampled_from([ReadMode.DEFAULT, ReadMode.ROW_GROUP])
 ALL_TYPES = tuple(

@@ -16,7 +16,6 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from property_reading import MODE, PATH, by_pyarrow, configured, read_whole, rows_reader, schema_of, stored, written
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.data_generator.parquet_generator import COMPRESSION_MAP, ParquetFiles
@@ -24,6 +23,7 @@ from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.local import LocalStorage
+from dlio_benchmark.values import as_arrow
 from verification import oracle, relations
 from verification.contracts.reader import MakeReader, rows_are_those_of_the_file
 from verification.evidence import Recorder

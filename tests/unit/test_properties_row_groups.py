@@ -14,13 +14,13 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 from property_reading import MODE, PATH, columns_read, read_whole, rows_reader, stored, written
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.common.enumerations import ColumnType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.reader.base import BlockRead
 from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.values import as_arrow
 from verification.oracle import plain
 from verification.strategies import Access, Layout, accesses, layouts, numbered, uneven_groups
 

@@ -18,7 +18,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.clock import FakeClock
 from dlio_benchmark.comm import Solo
 from dlio_benchmark.common.enumerations import ColumnType
@@ -29,6 +28,7 @@ from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.report.log import Log
 from dlio_benchmark.storage.local import LocalStorage
+from dlio_benchmark.values import as_arrow
 from verification import oracle
 from verification.faults import BY_KIND
 from verification.probes import open_files, snapshot

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dlio_benchmark.batch import as_arrow
 from dlio_benchmark.common.enumerations import ColumnType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import DlioError
@@ -26,6 +25,7 @@ from dlio_benchmark.reader.base import OpenFile, Reader
 from dlio_benchmark.storage.base import Storage
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.values import as_arrow
 from verification.evidence import Recorder
 from verification.probes import bytes_read, in_child, open_files, peak_growth
 

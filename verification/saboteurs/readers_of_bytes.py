@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dlio_benchmark.batch import Block, as_arrow
+from dlio_benchmark.batch import Block
 from dlio_benchmark.common.enumerations import ReadMode
 from dlio_benchmark.reader.base import BlockRead, OpenFile
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.base import InputFile, Storage
+from dlio_benchmark.values import as_arrow
 from verification.saboteurs.wrong_reader import Columns, WrongFile, WrongReader
 
 

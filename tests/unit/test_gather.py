@@ -1,0 +1,174 @@
+"""Columns are put together and gathered as plain Python does it, wherever their parts stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlio_benchmark import gather
+from dlio_benchmark.batch import Block
+from dlio_benchmark.common.enumerations import ColumnType, DatasetType, ReadMode
+from dlio_benchmark.config.model import Column
+from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
+from dlio_benchmark.memory import Pieces
+from dlio_benchmark.parquet.decode_form import Place, _sheets
+from dlio_benchmark.plan.generation import PlannedFile
+from dlio_benchmark.reader.parquet_reader import ParquetRows
+from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.values import Parted, Sheets, Stored, Viewed, parts_of, seen
+
+KINDS = ["i1", "<u2", "<f4", "<i4", "<f8", "S5", "?"]
+
+
+def plain(values: Any) -> list[Any]:
+    """Return values as a list of Python's own."""
+    found: list[Any] = values.tolist() if isinstance(values, np.ndarray) else values.to_pylist()
+    return found
+
+
+@st.composite
+def part_lengths(draw: st.DrawFn) -> list[int]:
+    return draw(st.lists(st.integers(0, 7), min_size=1, max_size=4))
+
+
+@st.composite
+def parted(draw: st.DrawFn, lengths: Sequence[int]) -> dict[str, list[Any]]:
+    """Draw columns of all kinds, by their parts."""
+    columns: dict[str, list[Any]] = {}
+    for number in range(draw(st.integers(0, 6))):
+        kind = draw(st.sampled_from([*KINDS, "text", "stored"]))
+        tail = draw(st.sampled_from([(), (), (1,), (2,), (3,)]))
+        parts: list[Any] = []
+        for length in lengths:
+            octets = draw(st.binary(min_size=length * 64 + 8, max_size=length * 64 + 8))
+            if kind == "text":
+                parts.append(
+                    pa.array([octet.hex() for octet in (octets[at : at + 1] for at in range(length))], pa.string())
+                )
+            elif kind == "stored":
+                parts.append(Stored(memoryview(octets), np.dtype("<i4"), length, 3))
+            else:
+                width = int(np.dtype(kind).itemsize * np.prod(tail, dtype=int))
+                raw: Any = np.frombuffer(octets, np.uint8, length * width, draw(st.integers(0, 3)))
+                parts.append((raw & 1 if kind == "?" else raw).view(kind).reshape(length, *tail))
+        columns[str(number)] = parts
+    return columns
+
+
+@given(lengths=part_lengths(), data=st.data())
+def test_columns_of_any_kind_in_any_parts_are_joined_and_gathered(lengths: list[int], data: st.DataObject) -> None:
+    count, parts = sum(lengths), data.draw(parted(lengths))
+    rows = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=20) if count else st.just([])), np.int64)
+    model = {name: [row for part in own for row in plain(seen(part))] for name, own in parts.items()}
+    block, memory = Block(count, Parted(parts)), Pieces()
+    side = data.draw(st.sampled_from([1, 16, 100, 1 << 20]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gather, "_SIDE_BYTES", side)
+        taken = block.take(rows, memory)
+    whole = block.whole(memory)
+    assert list(taken.columns) == list(whole.columns) == list(model)
+    for name, wanted in model.items():
+        assert plain(whole.columns[name]) == plain(block.columns[name]) == wanted
+        assert plain(taken.columns[name]) == [wanted[row] for row in rows]
+        kinds = {str(getattr(each, "dtype", "")) for each in (block.columns[name], whole.columns[name])}
+        assert kinds == {str(getattr(taken.columns[name], "dtype", ""))}
+
+
+def test_what_was_gathered_shares_no_memory_with_where_it_came_from() -> None:
+    source = np.arange(10, dtype=np.int32)
+    for columns in ({"x": source}, Parted({"x": [source[:4], source[4:]]})):
+        found = Block(10, columns).take(np.arange(10), Pieces()).columns["x"]
+        assert not np.shares_memory(found, source)
+        assert found.tolist() == source.tolist()
+
+
+def test_a_block_that_is_whole_stays_what_it_is() -> None:
+    for columns in ({"x": np.arange(3)}, Parted({"x": [np.arange(3)]}), {}):
+        block = Block(3, columns)
+        assert block.whole(Pieces()) is block
+
+
+@st.composite
+def places(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[str], list[Place]]:
+    """Draw where chunks of some columns stand in some row groups, often at equal distances."""
+    groups, columns, rows = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    kinds = [np.dtype(draw(st.sampled_from(["<i4", "<i4", "<f4", "<f8", "i1"]))) for _ in range(columns)]
+    gap = draw(st.integers(0, 3))
+    members, names, found, at = [], [], [], 0
+    for group in range(groups):
+        for column, kind in enumerate(kinds):
+            at += gap + (draw(st.integers(0, 1)) if draw(st.booleans()) and draw(st.booleans()) else 0)
+            members.append((group, column))
+            names.append(str(column))
+            found.append(Place(kind, rows, at))
+            at += rows * kind.itemsize
+    if draw(st.booleans()) and draw(st.booleans()):
+        found[-1] = found[-1]._replace(rows=rows - 1)
+    return members, names, found
+
+
+@given(drawn=places(), data=st.data())
+def test_sheets_hold_each_value_of_each_part(
+    drawn: tuple[list[tuple[int, int]], list[str], list[Place]], data: st.DataObject
+) -> None:
+    members, names, found = drawn
+    memory = memoryview(np.random.default_rng(1).bytes(found[-1].start + 64))
+    sheets = _sheets(members, names, found)
+    groups = len({group for group, _ in members})
+    parts: dict[str, list[Any]] = {}
+    for name, place in zip(names, found, strict=True):
+        parts.setdefault(name, []).append(Stored(memory, *place))
+    starts = {name: [part.start for part in own] for name, own in parts.items()}
+    even = all(len(set(np.diff(own))) < 2 for own in starts.values()) and len({place.rows for place in found}) == 1
+    assert (sheets is not None) == even
+    if sheets is None:
+        return
+    viewed, count = Viewed(list(parts), [(memory, sheets)]), groups * found[0].rows
+    assert [name for sheet in sheets.together for name in sheet.names] == list(parts)
+    rows = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=9) if count else st.just([])), np.int64)
+    block, memory_of_its_own = Block(count, viewed), Pieces()
+    for name, own in parts.items():
+        wanted = b"".join(seen(part).tobytes() for part in own)
+        values = np.frombuffer(wanted, own[0].dtype)
+        assert parts_of(viewed, name) == own
+        assert viewed[name].tobytes() == block.whole(memory_of_its_own).columns[name].tobytes() == wanted
+        assert block.take(rows, memory_of_its_own).columns[name].tobytes() == values[rows].tobytes()
+
+
+def test_columns_at_equal_distances_are_on_one_sheet() -> None:
+    kind = np.dtype("<f4")
+    members = [(group, column) for group in range(2) for column in range(3)]
+    found = [Place(kind, 5, 7 + number * 33) for number in range(6)]
+    sheets = _sheets(members, ["a", "b", "c"] * 2, found)
+    assert sheets is not None
+    assert [sheet[:1] + sheet[2:] for sheet in sheets.together] == [(("a", "b", "c"), 4, 2, 5, 7, 33, 99)]
+
+
+def test_viewed_columns_know_their_names_and_no_others() -> None:
+    nothing, something = Sheets({}, []), Sheets({"a": [(np.dtype("i1"), 2, 1)]}, [])
+    viewed = Viewed(["a"], [(memoryview(b""), nothing), (memoryview(bytes(4)), something)])
+    assert viewed["a"].tolist() == [0, 0]
+    with pytest.raises(KeyError, match="b"):
+        viewed["b"]
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_blocks_of_files_of_our_own_are_on_sheets_from_the_third_on(window: int) -> None:
+    """Each window of row groups of a file has the same make; the last one of this file is shorter."""
+    columns = tuple(Column(f"c{number}", ColumnType.FLOAT32) for number in range(5))
+    storage = MemoryStorage()
+    ParquetFiles(columns, row_group_size=100).write(PlannedFile(DatasetType.TRAIN, 0, "f", 1_550), storage)
+    file = ParquetRows(storage, columns, ReadMode.ROW_GROUP, group_window=window).open("f")
+    blocks = [file.read(index).block for index in range(len(file.shapes))]
+    sheets = [
+        [sheets for _, sheets in block.columns.pieces] if isinstance(block.columns, Viewed) else None
+        for block in blocks
+    ]
+    assert [each is not None for each in sheets] == [False, False] + [True] * (len(blocks) - 3) + [False]
+    assert all([len(one.together) for one in each] == [1] for each in sheets if each is not None)
