@@ -102,7 +102,7 @@ def _chosen(piece: Piece, rows: int) -> Ids | None:
     """Return the rows of a block of ``rows`` rows that make a piece, or None for a run of them in file order."""
     if piece.rows is not None:
         return piece.rows
-    return None if piece.key is None else Order(rows, piece.key)[piece.start : piece.stop]
+    return None if piece.key is None else Order(rows, piece.key, piece.kin)[piece.start : piece.stop]
 
 
 def block_rows(file: OpenFile) -> Sequence[int]:

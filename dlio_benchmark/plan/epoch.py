@@ -41,7 +41,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Positions ``[start, stop)`` of a block; ``key`` None means in file order, else in the order of that key.
+    """Positions ``[start, stop)`` of a block, in file order if ``key`` is None, else in the `Order` of the keys.
 
     With ``rows`` (int64, counted from the start of the block) the piece is these rows instead.
     """
@@ -51,6 +51,7 @@ class Piece:
     stop: int
     key: int | None = None
     rows: Ids | None = None
+    kin: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ class EpochPlan:
     def rows_left_out(self) -> int:
         """Rows that no rank reads in this epoch."""
         return self.samples - len(self) * self.batch * self.world.size
+
+    @property
+    def moves_rows(self) -> bool:
+        """Whether rows are moved one by one."""
+        return self.shuffling.samples is not None and self.shuffling.scope is not ShuffleScope.ROW_GROUP
 
     def file_order(self) -> Order:
         """Return the order in which the files follow each other in this epoch."""
@@ -142,7 +148,8 @@ class EpochPlan:
             end = begin + block_rows[block]
             start, stop = max(begin, visit.start), min(end, visit.stop)
             if start < stop:
-                yield Piece(block, start - begin, stop - begin, None if scope_key is None else mixed(scope_key, block))
+                own = None if scope_key is None else mixed(scope_key, block)
+                yield Piece(block, start - begin, stop - begin, own, kin=self.shuffling.samples)
             begin = end
 
 

@@ -43,7 +43,7 @@ def rows_of(plan: EpochPlan, blocks: Sequence[Sequence[int]]) -> Iterator[Row]:
     for visit in plan.visits():
         begins = np.cumsum([0, *blocks[visit.file]])
         for piece in plan.visited(visit, blocks[visit.file]):
-            keyed = Order(blocks[visit.file][piece.block], piece.key)[piece.start : piece.stop]
+            keyed = Order(blocks[visit.file][piece.block], piece.key, piece.kin)[piece.start : piece.stop]
             inside = keyed if piece.rows is None else piece.rows
             yield from ((visit.file, int(begins[piece.block] + row)) for row in inside)
 

@@ -62,7 +62,7 @@ def plain_order(n: int, key: int) -> list[int]:
         return sorted(range(n), key=lambda number: plain_scrambled(number * golden & WORD, own))
     bits = (n - 1).bit_length()
     low, high = bits // 2, bits - bits // 2
-    rounds = 8 if low < 8 else 4
+    rounds = 8 if low < 7 else 4
     keys = [plain_mixed(key, turn) for turn in range(rounds)]
 
     def once(number: int) -> int:

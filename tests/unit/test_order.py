@@ -15,9 +15,9 @@ from dlio_benchmark.plan.order import Order, mixed
 keys = st.integers(0, 2**64 - 1)
 
 
-@given(n=st.integers(0, 5000), key=st.none() | keys)
-def test_an_order_visits_every_id_once(n: int, key: int | None) -> None:
-    order = Order(n, key)
+@given(n=st.integers(0, 5000), key=st.none() | keys, kin=st.none() | keys)
+def test_an_order_visits_every_id_once(n: int, key: int | None, kin: int | None) -> None:
+    order = Order(n, key, kin)
     ids = order[:]
     assert ids.dtype == np.int64
     assert len(order) == len(ids) == n
@@ -29,9 +29,9 @@ def test_an_order_visits_every_id_once_around_powers_of_two(n: int) -> None:
     assert np.array_equal(np.sort(Order(n, 42)[:]), np.arange(n))
 
 
-@given(n=st.integers(0, 3000), key=st.none() | keys, data=st.data())
-def test_a_slice_is_that_part_of_the_whole(n: int, key: int | None, data: st.DataObject) -> None:
-    order, part = Order(n, key), data.draw(st.slices(n))
+@given(n=st.integers(0, 3000), key=st.none() | keys, kin=st.none() | keys, data=st.data())
+def test_a_slice_is_that_part_of_the_whole(n: int, key: int | None, kin: int | None, data: st.DataObject) -> None:
+    order, part = Order(n, key, kin), data.draw(st.slices(n))
     assert np.array_equal(order[part], order[:][part])
 
 
@@ -45,6 +45,34 @@ def test_ids_of_a_huge_order_are_in_range_and_distinct(n: int, key: int, data: s
 
 def test_without_a_key_the_order_is_the_identity() -> None:
     assert np.array_equal(Order(10)[2:5], [2, 3, 4])
+    assert np.array_equal(Order(2000, None, 7)[2:5], [2, 3, 4])
+
+
+@given(n=st.integers(1025, 1 << 17), key=keys, kin=keys, data=st.data())
+def test_orders_of_a_kin_are_two_shared_ones_with_a_turn_between(
+    n: int, key: int, kin: int, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, n - 1))
+    before, after = Order(n, mixed(kin, 0)), Order(n, mixed(kin, 1))
+    turned = [(int(place) + key) % n for place in before[start : start + 3]]
+    assert Order(n, key, kin)[start : start + 3].tolist() == [int(after[place : place + 1][0]) for place in turned]
+
+
+@pytest.mark.parametrize(("n", "shared"), [(1024, False), (1025, True), (1 << 17, True), ((1 << 17) + 1, False)])
+def test_few_ids_and_many_are_put_in_order_each_time_on_their_own(n: int, shared: bool) -> None:
+    alone, kin = Order(n, 5)[:100], Order(n, 5, 6)[:100]
+    assert np.array_equal(alone, kin) == (not shared)
+    first, second = kin[:50].copy(), kin[50:]
+    kin[:50] = 0
+    assert np.array_equal(Order(n, 5, 6)[:100], [*first, *second])
+
+
+def test_blocks_of_a_kin_are_in_other_orders() -> None:
+    """Two random permutations agree in one place on average."""
+    n = 5000
+    orders = [Order(n, mixed(3, block), 3)[:] for block in range(20)]
+    agree = [int((one == other).sum()) for one, other in itertools.combinations(orders, 2)]
+    assert np.mean(agree) < 3
 
 
 @given(n=st.integers(30, 3000), key=keys, other=keys)
@@ -65,10 +93,12 @@ def test_all_permutations_of_a_few_ids_are_about_equally_frequent(n: int) -> Non
     assert spread < 2.5  # about 1 if all are equally likely
 
 
-@pytest.mark.parametrize("n", [100, 1000, 4097])
-def test_an_id_lands_anywhere(n: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "kin"), [(100, None), (1000, None), (4097, None), (20_000, None), (4097, 3), (20_000, 4)]
+)
+def test_an_id_lands_anywhere(n: int, kin: int | None) -> None:
     """The mean displacement of a random permutation is n / 3, with a standard deviation below n / sqrt(n)."""
-    moved = [np.abs(Order(n, mixed(key))[:] - np.arange(n)).mean() for key in range(20)]
+    moved = [np.abs(Order(n, mixed(key), kin)[:] - np.arange(n)).mean() for key in range(20)]
     assert np.mean(moved) == pytest.approx(n / 3, abs=2 * np.sqrt(n / 20) + 1)
 
 
