@@ -20,6 +20,7 @@ from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Piece, Visit
 from dlio_benchmark.reader.base import OpenFile
 
+_UNEVEN_LOADS, _UNEVEN_BYTES = 2, 16 << 20
 _MEMORY_NS = 10_000  # of a request that memory answers; waking a thread takes as long
 
 
@@ -29,7 +30,8 @@ class Budget:
 
     Attributes:
         bytes: decoded bytes, a limit for all.
-        loads: loads; more are admitted while they hold fewer rows than ``rows``.
+        loads: loads; more are admitted while they hold fewer rows than ``rows``, and two more of at most 16 MiB where
+            rows are moved.
         rows: rows that are read ahead however many loads they stand in; a few steps' worth keeps small files busy.
         load_bytes: blocks of a file are put together up to so many decoded bytes, and never more than ``bytes``;
             handing over less costs more.
@@ -178,8 +180,15 @@ class Ahead:
         load, most = self._next, self._budget
         if load is None or not self._count:
             return load
-        few = self._count < most.loads or self._rows < most.rows
+        few = self._count < most.loads + self._more_of(load) or self._rows < most.rows
         return load if few and self._bytes + load.bytes <= most.bytes else None
+
+    def _more_of(self, load: Load) -> int:
+        """Return how many loads more than the budget says may be in flight, so that a slow one holds up no others.
+
+        Moving rows takes unevenly long, as threads get into each other's way.
+        """
+        return _UNEVEN_LOADS if self._plan.moves_rows and load.bytes <= _UNEVEN_BYTES else 0
 
     @property
     def _may_open(self) -> bool:

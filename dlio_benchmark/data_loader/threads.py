@@ -44,7 +44,7 @@ class ThreadsLoader:
 
     def _runs(self, plan: EpochPlan, paths: Paths, tally: Tally) -> Iterator[Run]:
         ahead = Ahead(plan, paths, self._budget, self._threads + 1)
-        epoch = _Epoch(self._source, ahead, self._threads)
+        epoch = _Epoch(self._source, ahead, self._threads, self._threads if plan.moves_rows else 1)
         self._epochs.append(epoch)
         try:
             yield from epoch.runs(tally)
@@ -67,11 +67,10 @@ class ThreadsLoader:
 class _Epoch:
     """The threads of one epoch, hired when there is work for them."""
 
-    def __init__(self, source: Source, ahead: Ahead, most: int) -> None:
-        self._source, self._ahead, self._most = source, ahead, most
+    def __init__(self, source: Source, ahead: Ahead, most: int, at_once: int = 1) -> None:
+        self._source, self._ahead, self._most, self._at_once = source, ahead, most, at_once
         self._changed = threading.Condition(threading.Lock())
         self.threads: list[threading.Thread] = []
-        self._at_once = 1
         self._busy = self._idle = 0
 
     def runs(self, tally: Tally) -> Iterator[Run]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_ahead import BLOCK_BYTES, BLOCK_ROWS, Files, ahead_of, begun, finished
 
 from dlio_benchmark.batch import Block
 from dlio_benchmark.clock import FakeClock
+from dlio_benchmark.common.enumerations import ShuffleScope
+from dlio_benchmark.data_loader import ahead as ahead_module
 from dlio_benchmark.data_loader.ahead import Ahead, Budget, Load, Opening, Slot
 from dlio_benchmark.data_loader.base import Source
 from dlio_benchmark.errors import DataMissingError
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Visit, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, Visit, World
 
 ONE_EACH = Budget(bytes=10**6, loads=99, load_bytes=0)
 
@@ -55,6 +59,20 @@ def test_a_load_that_is_released_gives_its_rows_back() -> None:
 def test_as_many_loads_are_begun_as_the_budget_has_or_as_hold_few_rows(loads: int, rows: int, many: int) -> None:
     ahead, source = of([9], Budget(loads=loads, rows=rows, load_bytes=0))
     assert len(begun(ahead, source)) == many
+
+
+@pytest.mark.parametrize(
+    ("scope", "small_bytes", "many"),
+    [(None, 10, 3), (ShuffleScope.ROW_GROUP, 10, 3), (ShuffleScope.WINDOW, 10, 5), (ShuffleScope.WINDOW, 9, 3)],
+)
+def test_two_small_loads_more_are_begun_where_rows_are_moved(
+    scope: ShuffleScope | None, small_bytes: int, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ahead_module._UNEVEN_BYTES == 16 << 20
+    monkeypatch.setattr(ahead_module, "_UNEVEN_BYTES", small_bytes)
+    files, shuffling = Files([9]), Shuffling() if scope is None else Shuffling(samples=1, scope=scope)
+    ahead = Ahead(replace(files.plan, shuffling=shuffling), str, Budget(loads=3, load_bytes=0), 1)
+    assert len(begun(ahead, Source(files, FakeClock()))) == many
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 from lending import Lending
 from test_ahead import BLOCK_ROWS, Files, ahead_of, finished
 
+from dlio_benchmark.batch import Run
 from dlio_benchmark.clock import FakeClock, RealClock
-from dlio_benchmark.common.enumerations import ReadMode
+from dlio_benchmark.common.enumerations import ReadMode, ShuffleScope
 from dlio_benchmark.data_loader.ahead import Ahead, Budget, Job, Load, Opening, Slot
 from dlio_benchmark.data_loader.base import Source
 from dlio_benchmark.data_loader.threads import ThreadsLoader, _Epoch
 from dlio_benchmark.errors import StorageError
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from verification.strategies import Layout, numbered
 
@@ -44,6 +46,33 @@ def test_an_epoch_that_ends_leaves_nothing_behind(lending: Lending) -> None:
         assert loader._epochs == []
         assert lending.open == 0
     loader.close()
+
+
+@pytest.mark.parametrize(
+    ("shuffling", "at_once"),
+    [
+        (Shuffling(), 1),
+        (Shuffling(files=1), 1),
+        (Shuffling(samples=1, scope=ShuffleScope.ROW_GROUP), 1),
+        (Shuffling(samples=1, scope=ShuffleScope.WINDOW), 2),
+        (Shuffling(samples=1, scope=ShuffleScope.GLOBAL), 2),
+    ],
+)
+def test_all_threads_work_from_the_start_where_rows_are_moved(
+    lending: Lending, shuffling: Shuffling, at_once: int
+) -> None:
+    loader, plan = reading(lending, Budget())
+    batches = loader._runs(replace(plan, shuffling=shuffling), "{}.parquet".format, Tally())
+    made: list[int] = []
+
+    def runs(epoch: _Epoch, _: Tally) -> Iterator[Run]:
+        made.append(epoch._at_once)
+        return iter(())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Epoch, "runs", runs)
+        assert list(batches) == []
+    assert made == [at_once]
 
 
 def test_files_that_were_opened_ahead_are_closed_when_an_epoch_is_left(lending: Lending) -> None:
