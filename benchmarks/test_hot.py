@@ -104,8 +104,8 @@ def test_pack_and_unpack(benchmark: Any) -> None:
 
 
 def test_window_shuffle(benchmark: Any) -> None:
-    block, memory = Block(ROWS, COLUMNS), Pieces()
-    benchmark(lambda: block.take(Order(ROWS, 5)[:], memory))
+    block, memory, keys = Block(ROWS, COLUMNS), Pieces(), itertools.count()
+    benchmark(lambda: block.take(Order(ROWS, next(keys), 5)[:], memory))
 
 
 def test_steps_of_the_loop(benchmark: Any) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dlio_benchmark.gather import rows_of, whole
 from dlio_benchmark.memory import Pieces
-from dlio_benchmark.values import Values, as_arrow, copied, joined, row_bytes
+from dlio_benchmark.values import Values, as_arrow, copied, joined, parts_of, row_bytes, seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class Block:
     @property
     def nbytes(self) -> int:
         """Bytes of the decoded values."""
-        return sum(values.nbytes for values in self.columns.values())
+        return sum(seen(part).nbytes for name in self.columns for part in parts_of(self.columns, name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -69,15 +69,11 @@ class _Apart(NamedTuple):
 
     def lay(self, into: Numbers, first: int) -> None:
         for values, parts in zip(into, list(self.columns.values())[first : first + len(into)], strict=True):
-            start = 0
-            for part in parts:
-                stop = start + len(part)
-                values[start:stop] = np.ascontiguousarray(part).view(into.dtype).reshape(len(part))
-                start = stop
+            np.concatenate(parts, out=_like(values, parts[0]))
 
     def named(self, numbers: Numbers) -> Iterator[tuple[str, Values]]:
         for (name, (first, *_)), values in zip(self.columns.items(), numbers, strict=True):
-            yield name, values.view(first.dtype).reshape(len(values), *first.shape[1:])
+            yield name, _like(values, first)
 
 
 def whole(columns: Mapping[str, Values], count: int, memory: Pieces) -> Mapping[str, Values]:
@@ -89,7 +85,7 @@ def whole(columns: Mapping[str, Values], count: int, memory: Pieces) -> Mapping[
         return columns
     found: dict[str, Values] = dict.fromkeys(columns)
     alike, others = _sorted_out(columns, count)
-    for one, room in zip(alike, memory.reserve_all([_row_bytes(one) * count for one in alike]), strict=True):
+    for one, room in zip(alike, memory.reserve_all([_bytes_each(one) * count for one in alike]), strict=True):
         numbers = _numbers(room, one, count)
         one.lay(numbers, 0)
         found.update(one.named(numbers))
@@ -105,7 +101,7 @@ def rows_of(columns: Mapping[str, Values], count: int, rows: Rows, memory: Piece
     found: dict[str, Values] = dict.fromkeys(columns)
     alike, apart = _sorted_out(columns, count)
     others = {name: joined(parts, memory) for name, parts in apart.items()}
-    widths = [*map(_row_bytes, alike), *map(row_bytes, others.values())]
+    widths = [*map(_bytes_each, alike), *map(row_bytes, others.values())]
     rooms = iter(memory.reserve_all([width * len(rows) for width in widths]))
     for one in alike:
         numbers = _numbers(next(rooms), one, len(rows))
@@ -142,7 +138,13 @@ def _width(parts: Sequence[Values]) -> int:
     return width if width in NUMBERS else 0
 
 
-def _row_bytes(alike: _Alike) -> int:
+def _like(numbers: Numbers, part: Values) -> Values:
+    """Return ``numbers``, one for each row, as rows of the same kind as those of ``part``."""
+    return numbers.view(part.dtype).reshape(len(numbers), *part.shape[1:])
+
+
+def _bytes_each(alike: _Alike) -> int:
+    """Return the bytes of a row of all columns."""
     return alike.width * len(alike.names)
 
 

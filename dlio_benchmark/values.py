@@ -39,8 +39,7 @@ def taken(values: Values, rows: NDArray[np.int64], room: memoryview) -> Values:
     if not values.size:
         return values[rows]
     width = row_bytes(values)
-    # Rows move as opaque bytes; those of the size of a number as one, for which NumPy has a faster loop.
-    opaque = np.ascontiguousarray(values).view(NUMBERS.get(width, f"V{width}")).reshape(len(values))
+    opaque = np.ascontiguousarray(values).view(f"V{width}").reshape(len(values))  # NumPy is fast with one axis only
     # "wrap" looks at each row as "clip" does, and is the faster of the two for rows that exist.
     found = np.take(opaque, rows, mode="wrap", out=np.frombuffer(room, opaque.dtype, len(rows)))
     return found.view(values.dtype).reshape(len(rows), *values.shape[1:])
@@ -76,7 +75,7 @@ def joined(parts: Sequence[Values], memory: Pieces | None = None) -> Values:
         if memory is None:
             return np.concatenate(parts)
         count, tail = sum(map(len, parts)), parts[0].shape[1:]
-        room = memory.empty(count * math.prod(tail), parts[0].dtype).reshape(count, *tail)
+        room = memory.empty(count * math.prod(tail), np.result_type(*parts)).reshape(count, *tail)
         return np.concatenate(parts, out=room)
     lengths = np.concatenate([np.full(len(part), part.shape[1], dtype=np.int64) for part in parts])
     offsets = np.concatenate([[0], np.cumsum(lengths)])

@@ -80,10 +80,8 @@ class Source:
             run = (got.block.whole(self.memory), piece.start, piece.stop)
         else:
             run = (got.block.take(rows, self.memory), 0, len(rows))
-        shuffled = self.clock.now_ns()
-        if self.preprocessing is not None:
-            self.preprocessing.work(piece.stop - piece.start)
-        return run, Tally(
+        took_ns = self.clock.now_ns() - begin
+        tally = Tally(
             rows=piece.stop - piece.start,
             row_groups=got.row_groups,
             blocks=1,
@@ -92,10 +90,15 @@ class Source:
             bytes_requested=got.bytes_requested,
             bytes_read=got.bytes_read,
             io_ns=got.io_ns,
-            decode_ns=got.decode_ns + (shuffled - begin if rows is None else 0),
-            shuffle_ns=0 if rows is None else shuffled - begin,
-            preprocess_ns=self.clock.now_ns() - shuffled,
+            decode_ns=got.decode_ns + (took_ns if rows is None else 0),
+            shuffle_ns=0 if rows is None else took_ns,
         )
+        del got  # the block that rows were taken from is not kept while samples are worked on
+        if self.preprocessing is not None:
+            begin = self.clock.now_ns()
+            self.preprocessing.work(piece.stop - piece.start)
+            tally.preprocess_ns = self.clock.now_ns() - begin
+        return run, tally
 
 
 def _chosen(piece: Piece, rows: int) -> Ids | None:

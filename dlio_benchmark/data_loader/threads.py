@@ -5,8 +5,8 @@ number of threads.  A load counts against the budget from the moment it is begun
 it; a load larger than the budget is admitted when nothing else is in flight, so nothing can lock up.
 
 Threads share one interpreter, and hand it on around each request.  Where requests are answered from memory, sooner
-than a thread is woken, several threads take longer than one.  So an epoch begins with one thread, and has all of them
-as soon as a load has taken its time, or the loop had to wait.
+than a thread is woken, several threads take longer than one.  So an epoch begins with one thread, unless rows are to be
+moved one by one, and has all of them as soon as a load has taken its time, or the loop had to wait.
 """
 
 from __future__ import annotations

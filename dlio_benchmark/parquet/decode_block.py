@@ -12,7 +12,7 @@ from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
 from dlio_benchmark.parquet.decode import Array, Chunk, check_sizes, chunk_values, pages, viewed
 from dlio_benchmark.parquet.decode_arrow import octets_of, values_of
 from dlio_benchmark.parquet.decode_footer import most_decoded
-from dlio_benchmark.parquet.decode_form import Form, Slot, View
+from dlio_benchmark.parquet.decode_form import Form, View
 from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, PageError, PageHeader
 from dlio_benchmark.parquet.decode_outline import Layout, Outline, Portion
 from dlio_benchmark.parquet.decode_plan import Wanted
@@ -42,7 +42,7 @@ class BlockDecoder:
         self._known: list[list[Chunk]] | None = None
         self._parts: list[dict[str, Part]] = [{} for _ in layout.groups]
         self._left: list[dict[int, memoryview]] = [{} for _ in layout.groups]
-        self._formed: list[tuple[Slot, Form, memoryview]] = []
+        self._formed: list[tuple[Form, memoryview]] = []
 
     @property
     def _chunks(self) -> list[list[Chunk]]:
@@ -55,7 +55,8 @@ class BlockDecoder:
         """Decode the chunks of ``portion``, whose bytes fill ``memory``."""
         form, owners = portion.slot.form, self._plan.owners
         if form is not None and not self._verify and form.fits(memory):
-            self._take_all(portion.slot, form, memory)
+            self.viewed += len(form.names)
+            self._formed.append((form, memory))
             return
         views: list[View] = []
         at = 0
@@ -76,10 +77,6 @@ class BlockDecoder:
             owners[place].octets for _, place in portion.slot.members
         ):
             portion.slot.learn(memory, views)
-
-    def _take_all(self, slot: Slot, form: Form, memory: memoryview) -> None:
-        self.viewed += len(slot.names)
-        self._formed.append((slot, form, memory))
 
     def _take_pages(self, number: int, place: int, body: memoryview) -> None:
         """Decode a chunk page by page, or leave it to pyarrow."""
@@ -111,11 +108,12 @@ class BlockDecoder:
 
     def columns(self) -> Columns:
         """Return all columns by name, after all chunks have been taken."""
-        pieces = [(memory, slot.sheets) for slot, _, memory in self._formed if slot.sheets is not None]
-        if len(pieces) == self._portions and 1 in (self._portions, len(self._groups)):
-            return Viewed(self._plan.names, pieces)
-        for slot, form, memory in self._formed:
-            for (number, _), name, place in zip(slot.members, slot.names, form.places, strict=True):
+        if len(self._formed) == self._portions and 1 in (self._portions, len(self._groups)):
+            pieces = [(memory, form.sheets) for form, memory in self._formed if form.sheets is not None]
+            if len(pieces) == self._portions:
+                return Viewed(self._plan.names, pieces)
+        for form, memory in self._formed:
+            for (number, _), name, place in zip(form.members, form.names, form.places, strict=True):
                 self._parts[number][name] = Stored(memory, *place)
         for number, bodies in enumerate(self._left):
             if bodies:

@@ -8,6 +8,7 @@ no header read: its values stand where they stood.  A portion that differs in a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,12 +41,14 @@ class Place(NamedTuple):
 class Form:
     """The bytes before the values of each chunk of a portion, and where the values are.
 
-    Of a checksum only its length must be the same, that is the topmost bit of each of its bytes.
+    Of a checksum only its length must be the same, that is the topmost bit of each of its bytes.  ``places`` has the
+    values of each member; see `Slot` for ``members`` and ``names``.
     """
 
-    __slots__ = ("_at", "_expected", "_mask", "places")
-
-    def __init__(self, memory: memoryview, views: Sequence[View]) -> None:
+    def __init__(
+        self, memory: memoryview, views: Sequence[View], members: Sequence[tuple[int, int]], names: Sequence[str]
+    ) -> None:
+        self.members, self.names = members, names
         octets = np.frombuffer(memory, np.uint8)
         begin = octets.__array_interface__["data"][0]
         around: list[NDArray[np.int64]] = []
@@ -70,34 +73,34 @@ class Form:
         found &= self._mask
         return bool((found == self._expected).all())
 
+    @cached_property
+    def sheets(self) -> Sheets | None:
+        """Where columns stand; None unless each has a part in every row group, all equally long and far apart."""
+        return _sheets(self.members, self.names, self.places)
+
 
 class Slot:
     """What portions of one make have in common.
 
     ``members`` are their chunks as (number of the row group, place there), and ``names`` their columns.  There is no
-    ``form`` until a second portion was seen, for of many makes there is but one; ``sheets`` come with it, unless the
-    parts of columns are not equally far from each other.
+    ``form`` until a second portion was seen, for of many makes there is but one.
     """
 
-    __slots__ = ("form", "members", "names", "seen", "sheets")
+    __slots__ = ("form", "members", "names", "seen")
 
     def __init__(self, members: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
         self.members, self.names = members, names
         self.form: Form | None = None
-        self.sheets: Sheets | None = None
         self.seen = False
 
     def learn(self, memory: memoryview, views: Sequence[View]) -> None:
         """Take note of a portion that was read header by header."""
         if self.seen:
-            form = Form(memory, views)
-            self.sheets = _sheets(self.members, self.names, form.places)
-            self.form = form
+            self.form = Form(memory, views, self.members, self.names)
         self.seen = True
 
 
 def _sheets(members: Sequence[tuple[int, int]], names: Sequence[str], places: Sequence[Place]) -> Sheets | None:
-    """Return where columns stand; None unless each has a part in every row group, all equally long and far apart."""
     found: dict[str, dict[int, Place]] = {}
     for (group, _), name, place in zip(members, names, places, strict=True):
         found.setdefault(name, {})[group] = place
@@ -105,26 +108,42 @@ def _sheets(members: Sequence[tuple[int, int]], names: Sequence[str], places: Se
     if any(len(each) < len(groups) for each in found.values()) or len({place.rows for place in places}) > 1:
         return None
     parts = {name: [each[group] for group in groups] for name, each in found.items()}
-    together: list[Sheet] = []
+    runs: list[_Run] = []
     for name, (first, *others) in parts.items():
         step = others[0].start - first.start if others else 0
         if any(one != (first.dtype, first.rows, first.start + step * part) for part, one in enumerate(others, 1)):
             return None
-        last = together.pop() if together else None
-        joined = last and _beside(last, name, first, step)
-        alone = Sheet((name,), (first.dtype,), first.dtype.itemsize, len(groups), first.rows, first.start, 0, step)
-        together += [joined] if joined else [last, alone] if last else [alone]
-    return Sheets(parts, together)
+        if not (runs and runs[-1].goes_on(first, step)):
+            runs.append(_Run(step))
+        runs[-1].names.append(name)
+        runs[-1].firsts.append(first)
+    return Sheets(parts, [run.sheet(len(groups)) for run in runs])
 
 
-def _beside(sheet: Sheet, name: str, first: Place, part_step: int) -> Sheet | None:
-    """Return ``sheet`` with one column more, if it stands as far from the last one as those from each other."""
-    count = len(sheet.names)
-    step = first.start - sheet.start - (count - 1) * sheet.column_step
-    if first.dtype.itemsize != sheet.width or part_step != sheet.part_step or (count > 1 and step != sheet.column_step):
-        return None
-    names, dtypes = (*sheet.names, name), (*sheet.dtypes, first.dtype)
-    return sheet._replace(names=names, dtypes=dtypes, column_step=step)
+class _Run:
+    """Columns of one width at equal distances, whose parts are ``part_step`` bytes apart."""
+
+    def __init__(self, part_step: int) -> None:
+        self.part_step = part_step
+        self.names: list[str] = []
+        self.firsts: list[Place] = []
+
+    @property
+    def column_step(self) -> int:
+        """The distance of the columns, 0 of one."""
+        return self.firsts[1].start - self.firsts[0].start if len(self.firsts) > 1 else 0
+
+    def goes_on(self, first: Place, part_step: int) -> bool:
+        """Return whether a column with this first part is the next one."""
+        last = self.firsts[-1]
+        far = len(self.firsts) == 1 or first.start - last.start == self.column_step
+        return far and first.dtype.itemsize == last.dtype.itemsize and part_step == self.part_step
+
+    def sheet(self, parts: int) -> Sheet:
+        """Return the columns as a sheet."""
+        first, dtypes = self.firsts[0], tuple(one.dtype for one in self.firsts)
+        width, steps = first.dtype.itemsize, (self.column_step, self.part_step)
+        return Sheet(tuple(self.names), dtypes, width, parts, first.rows, first.start, *steps)
 
 
 def _checksums(memory: memoryview, start: int, first: int) -> list[slice]:

@@ -1,13 +1,13 @@
-"""Permutations of range(n) that need no memory.
+"""Permutations of range(n) that need no memory, or little for all of many.
 
 `Order` is a keyed bijection: a Feistel network of four rounds over the smallest number of bits that holds n, split into
 two halves that differ by one bit where it is odd, walked until the value falls below n again.  Few ids, of which a
 network would make some permutations more often than others, are sorted by keyed random numbers instead.  Any run of
-positions can be asked for at once; what is returned depends on (n, key) alone, so every rank computes the same order
-without a message.
+positions can be asked for at once; what is returned depends on n and the keys alone, so every rank computes the same
+order without a message.
 
-Orders of many blocks of one length may be kin: two orders that they share, with a turn by the key in between.  Each is
-then made by two calls instead of dozens, in which threads would get into each other's way.
+Orders of many blocks may be kin: two orders of as many bits that they share, with a turn by the key in between, walked
+in the same way.  Each takes two calls then instead of dozens, in which threads would get into each other's way.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Order:
     """A permutation of ``range(n)``; ``key`` None is the identity.
 
     ``order[start:stop]`` gives the ids at these positions as int64, in memory proportional to the slice.  With ``kin``,
-    a second key, there are n orders at most, and two of them are remembered whole; this holds for 1,025 to 131,072 ids.
+    a second key, 1,025 to 131,072 ids have no more orders than there are numbers of as many bits as n has, and the two
+    that these are made of are remembered whole.
     """
 
     n: int
@@ -67,11 +68,19 @@ class Order:
         if self.key is not None and self.n <= _FEW:
             return _sorted(self.n, self.key)[start : stop if stop >= 0 else None : step]
         if self.key is not None and self.kin is not None and self.n <= _MANY:
-            before, after = _shared(self.n, self.kin)
-            turned = before[start : stop if stop >= 0 else None : step] + self.key % self.n
-            return np.take(after, turned, mode="wrap")
+            return self._turned(slice(start, stop if stop >= 0 else None, step), self.key, self.kin)
         ids = np.arange(start, stop, step, dtype=np.int64)
         return ids if self.key is None else self._walked(ids)
+
+    def _turned(self, positions: slice, key: int, kin: int) -> Ids:
+        before, after = _shared((self.n - 1).bit_length(), kin)
+        turn = key % len(before)
+        ids = np.take(after, before[positions] + turn, mode="wrap")
+        outside = np.flatnonzero(ids >= self.n)
+        while outside.size:
+            ids[outside] = np.take(after, before[ids[outside]] + turn, mode="wrap")
+            outside = outside[ids[outside] >= self.n]
+        return ids
 
     def _walked(self, ids: Ids) -> Ids:
         rounds = _rounds(self.n, self.key or 0, len(ids))
@@ -88,10 +97,10 @@ class Order:
         return ids
 
 
-@lru_cache(maxsize=4)
-def _shared(n: int, kin: int) -> tuple[Ids, Ids]:
-    """Return the two orders that all orders of a kin are made of."""
-    before, after = Order(n, mixed(kin, 0))[:], Order(n, mixed(kin, 1))[:]
+@lru_cache(maxsize=7)
+def _shared(bits: int, kin: int) -> tuple[Ids, Ids]:
+    """Return the two orders that all orders of a kin of so many bits are made of; those of 11 to 17 bits take 4 MiB."""
+    before, after = Order(1 << bits, mixed(kin, 0))[:], Order(1 << bits, mixed(kin, 1))[:]
     before.flags.writeable = after.flags.writeable = False
     return before, after
 

@@ -116,7 +116,7 @@ def test_a_form_notices_each_bit_around_the_values_but_those_of_a_checksum() -> 
         View(start - first, end - first, np.frombuffer(memory, kind, GROUP, at - first))
         for (start, end, at), kind in zip(chunks, kinds, strict=True)
     ]
-    form = Form(memory, views)
+    form = Form(memory, views, [(0, place) for place in range(len(KINDS))], [str(kind) for kind in KINDS])
     assert form.fits(memory)
     unseen = 0
     for (start, end, at), kind in zip(chunks, kinds, strict=True):

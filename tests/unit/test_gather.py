@@ -27,9 +27,8 @@ KINDS = ["i1", "<u2", "<f4", "<i4", "<f8", "S5", "?"]
 
 
 def plain(values: Any) -> list[Any]:
-    """Return values as a list of Python's own."""
-    found: list[Any] = values.tolist() if isinstance(values, np.ndarray) else values.to_pylist()
-    return found
+    """Return values as a list of Python's own, numbers as their bytes: a float may be none."""
+    return [row.tobytes() for row in values] if isinstance(values, np.ndarray) else values.to_pylist()
 
 
 @st.composite
@@ -89,7 +88,10 @@ def test_what_was_gathered_shares_no_memory_with_where_it_came_from() -> None:
 
 
 def test_a_block_that_is_whole_stays_what_it_is() -> None:
-    for columns in ({"x": np.arange(3)}, Parted({"x": [np.arange(3)]}), {}):
+    sheets = _sheets([(0, 0)], ["x"], [Place(np.dtype("i1"), 3, 0)])
+    assert sheets is not None
+    viewed = Viewed(["x"], [(memoryview(bytes(3)), sheets)])
+    for columns in ({"x": np.arange(3)}, Parted({"x": [np.arange(3)]}), {}, viewed):
         block = Block(3, columns)
         assert block.whole(Pieces()) is block
 
@@ -101,8 +103,9 @@ def places(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[str], list[Plac
     kinds = [np.dtype(draw(st.sampled_from(["<i4", "<i4", "<f4", "<f8", "i1"]))) for _ in range(columns)]
     gap = draw(st.integers(0, 3))
     members, names, found, at = [], [], [], 0
-    for group in range(groups):
-        for column, kind in enumerate(kinds):
+    order = draw(st.permutations(range(columns)))
+    for group in draw(st.permutations(range(groups))):
+        for column, kind in ((column, kinds[column]) for column in order):
             at += gap + (draw(st.integers(0, 1)) if draw(st.booleans()) and draw(st.booleans()) else 0)
             members.append((group, column))
             names.append(str(column))
@@ -121,9 +124,9 @@ def test_sheets_hold_each_value_of_each_part(
     memory = memoryview(np.random.default_rng(1).bytes(found[-1].start + 64))
     sheets = _sheets(members, names, found)
     groups = len({group for group, _ in members})
-    parts: dict[str, list[Any]] = {}
-    for name, place in zip(names, found, strict=True):
-        parts.setdefault(name, []).append(Stored(memory, *place))
+    parts: dict[str, list[Any]] = {name: [None] * groups for name in names}
+    for (group, _), name, place in zip(members, names, found, strict=True):
+        parts[name][group] = Stored(memory, *place)
     starts = {name: [part.start for part in own] for name, own in parts.items()}
     even = all(len(set(np.diff(own))) < 2 for own in starts.values()) and len({place.rows for place in found}) == 1
     assert (sheets is not None) == even

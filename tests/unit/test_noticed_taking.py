@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,19 @@ def test_a_form_is_used_from_the_third_portion_of_its_make_without_a_look_at_the
             assert (work._known is None) == (times > 1 and not verify)
             assert {name: values[0] for name, values in work.columns().items()} == {"x": 1, "y": 2}
             assert work.viewed == 2
+
+
+def test_a_portion_is_viewed_by_the_form_that_fitted_it_whatever_is_learned_since() -> None:
+    outline, layout, body = opened(NUMBERS, [(numbers(1), {}), (numbers(2), {})])
+    (portion,) = layout.portions
+    for _ in range(2):
+        BlockDecoder(outline, layout, verify=False).take(portion, memoryview(bytearray(body[4:])))
+    work, form = BlockDecoder(outline, layout, verify=False), portion.slot.form
+    assert form is not None
+    work.take(portion, memoryview(bytearray(body[4:])))
+    portion.slot.form = copy(form)
+    portion.slot.form.places = [place._replace(start=place.start + 1) for place in form.places]
+    assert {name: values[0] for name, values in work.columns().items()} == {"x": 1, "y": 2}
 
 
 def test_no_form_is_learned_of_portions_that_hold_something_else() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Piece, Shuffling, Visit, World
 from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.reader.null import NullFile, NullReader
+from dlio_benchmark.values import Parted
 
 MIB = 1 << 20
 ROWS = 10
@@ -97,6 +98,34 @@ def test_what_a_piece_took_stands_in_its_place(source: Source) -> None:
     counted.shuffle_ns = 200  # the rows, and the piece that they are taken from
     assert tally == counted
     assert (block.rows, start, stop) == (3, 0, 3)
+
+
+class Watching(FakeClock):
+    """Notes how many pieces of memory are lent while somebody sleeps."""
+
+    def __init__(self, memory: Pieces) -> None:
+        super().__init__()
+        self.memory, self.lent = memory, 0
+
+    def sleep(self, seconds: float) -> None:
+        self.lent = len(self.memory._lent)
+        super().sleep(seconds)
+
+
+@pytest.mark.parametrize("key", [None, 9])
+def test_what_was_read_is_let_go_before_samples_are_worked_on_if_it_was_copied(key: int | None) -> None:
+    memory = Pieces()
+    clock = Watching(memory)
+
+    class Fresh(Slow):
+        def read(self, index: int) -> BlockRead:
+            parts = [memory.empty(ROWS // 2, np.dtype("i4")) for _ in range(2)]
+            return replace(super().read(index), block=Block(ROWS, Parted({"n": parts})))
+
+    work = Preprocessing(Duration("constant", (1e-3,)), clock, np.random.default_rng(0))
+    run, _ = Source(Fresh(clock), clock, work, memory).read(Fresh(clock), Piece(0, 0, ROWS, key=key))
+    assert clock.lent == 1
+    assert list(run[0].columns) == ["n"]
 
 
 def test_pieces_of_one_key_share_the_rows_of_their_block_in_another_order(source: Source) -> None:

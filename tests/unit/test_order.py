@@ -52,10 +52,18 @@ def test_without_a_key_the_order_is_the_identity() -> None:
 def test_orders_of_a_kin_are_two_shared_ones_with_a_turn_between(
     n: int, key: int, kin: int, data: st.DataObject
 ) -> None:
-    start = data.draw(st.integers(0, n - 1))
-    before, after = Order(n, mixed(kin, 0)), Order(n, mixed(kin, 1))
-    turned = [(int(place) + key) % n for place in before[start : start + 3]]
-    assert Order(n, key, kin)[start : start + 3].tolist() == [int(after[place : place + 1][0]) for place in turned]
+    """The shared ones have as many ids as bits allow; what is none of range(n) is walked on."""
+    start, size = data.draw(st.integers(0, n - 1)), 1 << (n - 1).bit_length()
+    before, after = Order(size, mixed(kin, 0))[:].tolist(), Order(size, mixed(kin, 1))[:].tolist()
+
+    def walked(place: int) -> int:
+        while (place := after[(before[place] + key) % size]) >= n:
+            pass
+        return place
+
+    assert Order(n, key, kin)[start : start + 9].tolist() == [
+        walked(place) for place in range(start, min(n, start + 9))
+    ]
 
 
 @pytest.mark.parametrize(("n", "shared"), [(1024, False), (1025, True), (1 << 17, True), ((1 << 17) + 1, False)])

@@ -38,7 +38,7 @@ PRELOADED = (
     "duckdb",
     "polars",
 )
-PARTS = ("reader", "parquet", "data_generator", "plan", "metrics/summary", "data_loader")
+PARTS = ("reader", "parquet", "data_generator", "plan", "metrics/summary", "data_loader", "batch", "values", "gather")
 UNTRIED = ("dlio_benchmark/data_loader/torch.py",)
 """Modules whose tests start processes of their own, which see a change of a living function only if they are forks:
 tried if ``--only`` names the file."""
