@@ -22,7 +22,7 @@ from verification.journal import Journal, clear
 from verification.keeper import Choice, Keeper
 from verification.mpi import launch
 from verification.mpi.batch import Batches
-from verification.mpi.deaths import await_watch
+from verification.mpi.deaths import announce, await_watch
 
 KEEPER = pytest.StashKey[Keeper]()
 ATTEMPT = "DLIO_VERIFICATION_ATTEMPT"
@@ -81,6 +81,8 @@ def _on_a_rank(config: pytest.Config, told: int) -> None:
     if attempt < 0 and agreement.rank == 0:
         clear(out)
     agreement.guard.comm.barrier()
+    if attempt >= 0:
+        announce(out, attempt, agreement.rank)
     journal = Journal(out, "mpi", rank=agreement.rank, size=agreement.size, attempt=max(0, attempt))
     keeper = Keeper(journal, _catalogue(config), _choice(config, (agreement.size,)), agreement)
     agreement.attach(journal)

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
-import platform
+import resource
 import select
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 POLL_S = 0.01
+# A dying process lets go of its files from the last to the first: of this one before the connection to the launcher.
+LATE_FD = 200
 
 
 class DeathWatch:
     """Watches the ranks of one launch from outside, in the order in which the kernel reports their ends.
 
-    Ranks make themselves known by the first line of their journals, and wait to be watched before they begin.  On
-    systems without process descriptors, and for ranks on other hosts, it knows nothing.
+    Each rank holds a lifeline, a named pipe that the kernel closes early when it dies: before a launcher can have
+    noticed, and have killed others.  Ranks make themselves known by the first line of their journals, and wait to be
+    watched before they begin.  On systems without epoll, and for ranks on other hosts, it knows nothing.
     """
 
     def __init__(self, folder: Path, attempt: int, ranks: int) -> None:
         self._folder, self._attempt, self._count = folder, attempt, ranks
         self._known: set[Path] = set()
         self._ranks: dict[int, int] = {}
-        self._poll = select.epoll() if hasattr(os, "pidfd_open") and hasattr(select, "epoll") else None
+        self._poll = select.epoll() if hasattr(select, "epoll") else None
         self.dead: list[int] = []
+        for rank in range(ranks if self._poll else 0):
+            with suppress(OSError):
+                self._watch(rank)
+
+    def _watch(self, rank: int) -> None:
+        path = lifeline(self._folder, self._attempt, rank)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        line = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._ranks[line] = rank
+        if self._poll is not None:
+            self._poll.register(line, 0)  # nothing but the end of the writer, which is always told
 
     def wait(self, seconds: float) -> None:
         """Spend up to ``seconds`` watching, and less while not all ranks are known."""
@@ -35,37 +49,50 @@ class DeathWatch:
         if self._poll is None:
             select.select([], [], [], seconds)
             return
-        for descriptor, _ in self._poll.poll(seconds):
-            self._poll.unregister(descriptor)
-            self.dead.append(self._ranks.pop(descriptor))
-            os.close(descriptor)
+        self._listen(self._poll, seconds)
+
+    def _listen(self, poll: select.epoll, seconds: float) -> None:
+        for line, _ in poll.poll(seconds):
+            poll.unregister(line)
+            self.dead.append(self._ranks.pop(line))
+            os.close(line)
 
     def close(self) -> None:
-        """Release all descriptors."""
-        for descriptor in self._ranks:
-            os.close(descriptor)
+        """Release all descriptors, and remove the lifelines."""
+        for line in self._ranks:
+            os.close(line)
         self._ranks.clear()
         if self._poll is not None:
             self._poll.close()
+        for rank in range(self._count):
+            lifeline(self._folder, self._attempt, rank).unlink(missing_ok=True)
 
     def _find(self) -> None:
         for path in set(self._folder.glob(f"mpi-attempt{self._attempt}-rank*.jsonl")) - self._known:
-            first = path.read_text(encoding="utf-8", errors="replace").partition("\n")
-            if first[1]:
+            if "\n" in path.read_text(encoding="utf-8", errors="replace"):
                 self._known.add(path)
-                self._register(json.loads(first[0]))
         if len(self._known) == self._count:
+            if self._poll is not None:
+                self._listen(self._poll, 0)  # lines that were taken hold of stand in the kernel's list until then
             watched_file(self._folder, self._attempt).touch()
 
-    def _register(self, session: Mapping[str, Any]) -> None:
-        if self._poll is None or session["host"] != platform.node():
-            return
-        try:
-            descriptor = os.pidfd_open(session["pid"])
-        except OSError:
-            return  # it has ended already
-        self._ranks[descriptor] = session["rank"]
-        self._poll.register(descriptor, select.EPOLLIN)
+
+def lifeline(folder: Path, attempt: int, rank: int) -> Path:
+    """Return the named pipe that a rank holds open until it ends."""
+    return folder / f"attempt{attempt}-rank{rank}.lifeline"
+
+
+def announce(folder: Path, attempt: int, rank: int) -> int | None:
+    """Take hold of the lifeline of this rank until it ends; return its descriptor, None where nobody watches."""
+    try:
+        line = os.open(lifeline(folder, attempt, rank), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        least = min(LATE_FD, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        return fcntl.fcntl(line, fcntl.F_DUPFD_CLOEXEC, least)
+    finally:
+        os.close(line)
 
 
 def watched_file(folder: Path, attempt: int) -> Path:
