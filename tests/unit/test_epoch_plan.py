@@ -195,3 +195,15 @@ def test_a_million_files_and_ten_thousand_ranks_are_planned_in_memory_per_file()
     assert [sum(visit.stop - visit.start for visit in rank) for rank in visits] == [100_000] * 4
     assert len({visit.file for rank in visits for visit in rank}) == 400
     assert peak < 200 * 2**20
+
+
+@pytest.mark.parametrize("scope", [ShuffleScope.WINDOW, ShuffleScope.ROW_GROUP])
+def test_windows_of_an_epoch_are_kin_with_orders_of_their_own(scope: ShuffleScope) -> None:
+    plan = EpochPlan(np.array([20, 20]), 5, shuffling=Shuffling(samples=9, scope=scope))
+    pieces = [piece for visit in plan.visits() for piece in plan.visited(visit, [5] * 4)]
+    keys = {piece.key for piece in pieces}
+    if scope is ShuffleScope.WINDOW:
+        assert {piece.kin for piece in pieces} == {9}
+        assert len(keys) == 8
+    else:
+        assert keys == {None}

@@ -96,6 +96,46 @@ def test_a_block_that_is_whole_stays_what_it_is() -> None:
         assert block.whole(Pieces()) is block
 
 
+def test_a_block_of_no_rows_keeps_its_columns() -> None:
+    numbers, text = np.empty(0, np.float32), pa.array([], pa.string())
+    for columns in (Parted({"n": [numbers] * 2, "t": [text] * 2}), {"n": numbers, "t": text}):
+        block = Block(0, columns)
+        for found in (block.whole(Pieces()), block.take(np.empty(0, np.int64), Pieces())):
+            assert (found.columns["n"].dtype, len(found.columns["n"])) == (numbers.dtype, 0)
+            assert (found.columns["t"].type, len(found.columns["t"])) == (text.type, 0)
+
+
+@pytest.mark.parametrize("kinds", [("<i4", "<f4"), ("<f4", "<i4"), ("<i4", "<i4", "<f4"), ("<u1", "<i8")])
+def test_parts_of_different_types_become_the_type_that_holds_both(kinds: tuple[str, ...]) -> None:
+    parts = [np.array([1, 200], kind) for kind in kinds]
+    block, wanted = Block(2 * len(kinds), Parted({"x": parts})), np.concatenate(parts)
+    rows = np.arange(len(wanted))[::-1].copy()
+    for found, expected in ((block.whole(Pieces()), wanted), (block.take(rows, Pieces()), wanted[::-1])):
+        assert found.columns["x"].dtype == wanted.dtype
+        assert found.columns["x"].tolist() == expected.tolist()
+
+
+class Noting(Pieces):
+    """Memory that is noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rooms: list[memoryview] = []
+
+    def reserve(self, size: int) -> memoryview:
+        """Return a piece."""
+        self.rooms.append(super().reserve(size))
+        return self.rooms[-1]
+
+
+@pytest.mark.parametrize("tail", [(), (2,), (5,)])
+def test_joined_columns_lie_in_the_memory_that_is_given(tail: tuple[int, ...]) -> None:
+    parts, memory = [np.ones((3, *tail), np.float32)] * 2, Noting()
+    values = Block(6, Parted({"x": parts})).whole(memory).columns["x"]
+    assert values.shape == (6, *tail)
+    assert any(np.shares_memory(values, np.frombuffer(room, np.uint8)) for room in memory.rooms)
+
+
 @st.composite
 def places(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[str], list[Place]]:
     """Draw where chunks of some columns stand in some row groups, often at equal distances."""

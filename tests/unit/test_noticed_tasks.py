@@ -100,6 +100,14 @@ def test_what_a_piece_took_stands_in_its_place(source: Source) -> None:
     assert (block.rows, start, stop) == (3, 0, 3)
 
 
+def test_joining_the_parts_of_a_block_counts_as_decoding(source: Source) -> None:
+    file, _ = source.open("f")
+    assert isinstance(file, Slow)
+    file.block = Block(ROWS, Parted({"n": [np.arange(5), np.arange(5)]}))
+    _, tally = source.read(file, Piece(0, 0, ROWS))
+    assert (tally.decode_ns, tally.shuffle_ns) == (13 + 100, 0)
+
+
 class Watching(FakeClock):
     """Notes how many pieces of memory are lent while somebody sleeps."""
 

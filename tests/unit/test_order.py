@@ -66,6 +66,21 @@ def test_orders_of_a_kin_are_two_shared_ones_with_a_turn_between(
     ]
 
 
+@pytest.mark.parametrize("n", [1025, 2047, 2048, 2049, 4096, 65_536, 1 << 17])
+def test_orders_of_a_kin_have_the_bits_of_their_ids(n: int) -> None:
+    """Where n is a power of two, a turn by so many is none."""
+    size = 1 << (n - 1).bit_length()
+    assert np.array_equal(Order(n, 5, 6)[:], Order(n, 5 + size, 6)[:])
+    assert not np.array_equal(Order(n, 5, 6)[:], Order(n, 5 + size // 2, 6)[:])
+
+
+@pytest.mark.parametrize(("n", "kin"), [(10, None), (10, 3), (2000, None), (2000, 3)])
+def test_slices_that_end_at_the_start_are_taken(n: int, kin: int | None) -> None:
+    order, whole = Order(n, 1, kin), Order(n, 1, kin)[:]
+    for part in (slice(0, 0), slice(5, 0, -1), slice(5, None, -1), slice(0, None, -1), slice(0, 1), slice(3, 3)):
+        assert np.array_equal(order[part], whole[part])
+
+
 @pytest.mark.parametrize(("n", "shared"), [(1024, False), (1025, True), (1 << 17, True), ((1 << 17) + 1, False)])
 def test_few_ids_and_many_are_put_in_order_each_time_on_their_own(n: int, shared: bool) -> None:
     alone, kin = Order(n, 5)[:100], Order(n, 5, 6)[:100]
