@@ -137,6 +137,10 @@ def test_each_wanted_byte_is_fetched_once_into_memory_of_its_chunk(sizes: list[i
         assert [(start, start + many) for start, many in portion.requests] == [tuple(run) for run in runs]
 
 
+def test_where_nothing_is_wanted_nothing_is_requested() -> None:
+    assert Said([[chunk(4, 10)]]).outline(NUMBER)._portions([[], []]) == []
+
+
 def test_chunks_that_overlap_are_an_error_wherever_they_are_named() -> None:
     assert len(laid_out([[chunk(4, 10)], [chunk(14, 10)]]).portions) == 1
     for groups in (
