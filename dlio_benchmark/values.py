@@ -1,4 +1,7 @@
-"""Values of a column: a NumPy array, or an Arrow array where NumPy has no type for them."""
+"""Values of a column: a NumPy array, or an Arrow array where NumPy has no type for them.
+
+Columns that were read together are a mapping, which also tells in which parts their values stand, and where.
+"""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _lines(path: Path) -> Iterator[Line]:
 
 def clear(folder: Path) -> None:
     """Remove the journals of an earlier run from ``folder``, and nothing else."""
-    for pattern in ("*.jsonl", "*.stacks.txt", "*.log", "*.select", "*.watched"):
+    for pattern in ("*.jsonl", "*.stacks.txt", "*.log", "*.select", "*.watched", "*.lifeline"):
         for path in folder.rglob(pattern):
             path.unlink(missing_ok=True)
 

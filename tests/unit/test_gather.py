@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measured import Measured
 
 from dlio_benchmark import gather
 from dlio_benchmark.batch import Block
@@ -115,22 +116,9 @@ def test_parts_of_different_types_become_the_type_that_holds_both(kinds: tuple[s
         assert found.columns["x"].tolist() == expected.tolist()
 
 
-class Noting(Pieces):
-    """Memory that is noted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rooms: list[memoryview] = []
-
-    def reserve(self, size: int) -> memoryview:
-        """Return a piece."""
-        self.rooms.append(super().reserve(size))
-        return self.rooms[-1]
-
-
 @pytest.mark.parametrize("tail", [(), (2,), (5,)])
 def test_joined_columns_lie_in_the_memory_that_is_given(tail: tuple[int, ...]) -> None:
-    parts, memory = [np.ones((3, *tail), np.float32)] * 2, Noting()
+    parts, memory = [np.ones((3, *tail), np.float32)] * 2, Measured()
     values = Block(6, Parted({"x": parts})).whole(memory).columns["x"]
     assert values.shape == (6, *tail)
     assert any(np.shares_memory(values, np.frombuffer(room, np.uint8)) for room in memory.rooms)

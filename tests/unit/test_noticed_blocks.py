@@ -8,25 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from measured import Measured
 from numpy.typing import NDArray
 
 from dlio_benchmark.batch import Block, batches_of
-from dlio_benchmark.memory import Pieces
 from dlio_benchmark.values import as_arrow, copied, joined, taken
-
-
-class Measured(Pieces):
-    """Memory that notes how much of it is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[int] = []
-
-    def reserve(self, size: int) -> memoryview:
-        """Return new memory."""
-        self.asked.append(size)
-        return memoryview(bytearray(size))
-
 
 BLOCK = Block(
     10,

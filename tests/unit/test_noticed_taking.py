@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from measured import Measured
 from test_decode import PLAIN, page, varint
-from test_noticed_blocks import Measured
 from test_noticed_outline import NUMBER, NUMBERS, ONE, TEXT, Said, chunk, plan_of
 
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
@@ -283,21 +283,8 @@ def test_damage_is_named_by_its_place_in_the_file() -> None:
         taken(NUMBERS, [(b"\0" * 30, {"values": 0}), (numbers(), {})])
 
 
-class Rooms(Measured):
-    """Memory that is noted and kept."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rooms: list[memoryview] = []
-
-    def reserve(self, size: int) -> memoryview:
-        """Return new memory."""
-        self.rooms.append(super().reserve(size))
-        return self.rooms[-1]
-
-
 def test_row_groups_are_put_together_in_memory_of_their_size() -> None:
-    memory = Rooms()
+    memory = Measured()
     groups: list[list[Told]] = [[(numbers(1), {}), (numbers(2), {})]] * 3
     found = whole(taken(NUMBERS, *groups).columns(), 3 * ROWS, memory)
     (room,), size = memory.rooms, 2 * 3 * ROWS * 4
