@@ -12,8 +12,10 @@ class InputFile(Protocol):
 
     size: int
 
-    def pread(self, offset: int, into: memoryview) -> int:
-        """Fill ``into`` from ``offset`` and return the bytes read: fewer than asked only at the end of the file.
+    def pread(self, offset: int, *into: memoryview) -> int:
+        """Fill ``into``, one piece after the other, with the bytes from ``offset`` on, and return how many were read.
+
+        They are fewer than asked only at the end of the file.
 
         Raises:
             StorageError: if the storage fails; the message names path and offset.

@@ -6,13 +6,15 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from dlio_benchmark.errors import DataMissingError, StorageError
 from dlio_benchmark.storage.failures import raise_read, reading, writing
 from dlio_benchmark.storage.output import GrowingFile, LocalOutput, make_folders, sync_folders
 from dlio_benchmark.storage.posix import O_READ, Posix, again, release
+
+_MOST_PIECES = os.sysconf("SC_IOV_MAX")
 
 
 class LocalStorage:
@@ -139,21 +141,22 @@ class LocalInput:
             raise
         self.size = found.st_size
 
-    def pread(self, offset: int, into: memoryview) -> int:
-        """Fill ``into`` from ``offset``; the result is short only at the end of the file."""
+    def pread(self, offset: int, *into: memoryview) -> int:
+        """Fill the pieces of ``into`` from ``offset`` on; the result is short only at the end of the file."""
         try:
-            done = self._preadv(self._fd, (into,), offset)
+            done = self._preadv(self._fd, into[:_MOST_PIECES], offset)
         except InterruptedError:
             done = 0
         except OSError as error:
             raise_read(self.path, f"read at offset {offset}", error)
-        return done if done == len(into) else self._rest(offset, into, done)
+        return done if done == sum(map(len, into)) else self._rest(offset, into, done)
 
-    def _rest(self, offset: int, into: memoryview, done: int) -> int:
+    def _rest(self, offset: int, into: Sequence[memoryview], done: int) -> int:
         """Fill ``into`` from its byte ``done`` on."""
-        while done < len(into):
+        left = _after(into, done)
+        while left:
             try:
-                got = self._preadv(self._fd, (into[done:],), offset + done)
+                got = self._preadv(self._fd, left[:_MOST_PIECES], offset + done)
             except InterruptedError:
                 continue
             except OSError as error:
@@ -161,6 +164,7 @@ class LocalInput:
             if not got:
                 break
             done += got
+            left = _after(left, got)
         return done
 
     def fileno(self) -> int:
@@ -173,6 +177,15 @@ class LocalInput:
         if fd >= 0:
             with reading(self.path, "close"):
                 release(self._calls, fd)
+
+
+def _after(pieces: Sequence[memoryview], count: int) -> Sequence[memoryview]:
+    """Return what is left of ``pieces`` to be filled after ``count`` bytes."""
+    for number, piece in enumerate(pieces):
+        if count < len(piece):
+            return [piece[count:], *pieces[number + 1 :]]
+        count -= len(piece)
+    return ()
 
 
 def _is_encodable(path: str) -> bool:

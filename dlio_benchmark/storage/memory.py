@@ -50,12 +50,15 @@ class MemoryInput:
         self._bytes = memoryview(storage.files[path])
         self.size = len(self._bytes)
 
-    def pread(self, offset: int, into: memoryview) -> int:
-        """Fill ``into`` from ``offset``; the result is short only at the end of the file."""
-        self._reads.append((self._path, offset, len(into)))
-        piece = self._bytes[offset : offset + len(into)]
-        into[: len(piece)] = piece
-        return len(piece)
+    def pread(self, offset: int, *into: memoryview) -> int:
+        """Fill the pieces of ``into`` from ``offset`` on; the result is short only at the end of the file."""
+        self._reads.append((self._path, offset, sum(map(len, into))))
+        at = offset
+        for piece in into:
+            found = self._bytes[at : at + len(piece)]
+            piece[: len(found)] = found
+            at += len(found)
+        return at - offset
 
     def close(self) -> None:
         """Release the file."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +36,15 @@ ERRORS = (errno.EIO, errno.EINTR, errno.ENOSPC, SHORT, errno.EACCES, errno.EDQUO
 WRITING = ("open", "write", "fsync", "rename", "close", "mkdir", "unlink")
 READING = ("open", "pread", "close")
 _CREATING = {errno.ENOSPC, errno.EDQUOT, errno.EACCES}
+
+
+def _first(buffers: Sequence[memoryview], count: int) -> list[memoryview]:
+    """Return the first ``count`` bytes of ``buffers``."""
+    found = []
+    for buffer in buffers:
+        found.append(buffer[:count])
+        count -= len(found[-1])
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +79,12 @@ class Failing(Posix):
         short = self.error == SHORT and self.kind == "write"
         return os.write(fd, chunk[: -(-len(chunk) // 2)] if short else chunk)
 
-    def preadv(self, fd: int, buffers: tuple[memoryview], offset: int) -> int:  # type: ignore[override]
+    def preadv(self, fd: int, buffers: Sequence[memoryview], offset: int) -> int:  # type: ignore[override]
         """Read all, a part, or fail."""
         self._try("pread", "read")
-        (into,) = buffers
-        short = self.error == SHORT and self.kind == "pread"
-        return os.preadv(fd, [into[: -(-len(into) // 3)] if short else into], offset)
+        if self.error == SHORT and self.kind == "pread":
+            buffers = _first(buffers, -(-sum(map(len, buffers)) // 3))
+        return os.preadv(fd, buffers, offset)
 
     def fsync(self, fd: int) -> None:
         """Do nothing, or fail."""

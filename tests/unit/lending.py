@@ -37,8 +37,8 @@ class _Lent:
     def __init__(self, inner: InputFile, storage: Lending) -> None:
         self._inner, self._storage, self.size = inner, storage, inner.size
 
-    def pread(self, offset: int, into: memoryview) -> int:
-        return self._inner.pread(offset, into)
+    def pread(self, offset: int, *into: memoryview) -> int:
+        return self._inner.pread(offset, *into)
 
     def close(self) -> None:
         self._storage.count(-1)

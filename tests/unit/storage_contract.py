@@ -51,6 +51,18 @@ class StorageContract(ABC):
         file.close()
         file.close()
 
+    @pytest.mark.parametrize("start", [0, 3, 9, 12])
+    def test_a_read_fills_several_pieces_one_after_the_other(self, tmp_path: Path, start: int) -> None:
+        storage, body = self.make(tmp_path), bytes(range(10))
+        write(storage, "x", body)
+        file = storage.open_input("x")
+        pieces = [bytearray(size) for size in (2, 0, 3, 1, 4)]
+        found = file.pread(start, *[memoryview(piece) for piece in pieces])
+        assert found == len(body[start:])
+        assert b"".join(pieces) == body[start:].ljust(10, b"\0")
+        assert file.pread(start) == 0
+        file.close()
+
     def test_a_name_appears_only_when_the_file_is_whole(self, tmp_path: Path) -> None:
         storage = self.make(tmp_path)
         with storage.open_output("x") as out:

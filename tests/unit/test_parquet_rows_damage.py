@@ -175,9 +175,13 @@ def test_a_file_that_shrinks_after_opening_names_what_is_missing(number: int, sh
 
         end: int | None = None
 
-        def pread(self, offset: int, into: memoryview) -> int:
-            left = len(into) if self.end is None else max(0, min(len(into), self.end - offset))
-            return super().pread(offset, into[:left])
+        def pread(self, offset: int, *into: memoryview) -> int:
+            left = self.size if self.end is None else max(0, self.end - offset)
+            fitting = []
+            for room in into:
+                fitting.append(room[:left])
+                left -= len(fitting[-1])
+            return super().pread(offset, *fitting)
 
     class Storage(MemoryStorage):
         def open_input(self, path: str) -> Shrinking:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -166,6 +168,49 @@ def test_threads_read_one_open_file_at_once(tmp_path: Path) -> None:
         thread.join()
     file.close()
     assert wrong == []
+
+
+@dataclass(frozen=True, slots=True)
+class Few(Posix):
+    """Calls that read a few bytes at a time, and are interrupted each second time."""
+
+    most: int = 1
+    made: list[int] = field(default_factory=list)
+
+    def preadv(self, fd: int, buffers: Sequence[memoryview], offset: int) -> int:  # type: ignore[override]
+        self.made.append(len(buffers))
+        if len(self.made) % 2:
+            raise InterruptedError
+        whole = bytearray(min(self.most, sum(map(len, buffers))))
+        got = os.preadv(fd, [whole], offset)
+        left = memoryview(whole)[:got]
+        for buffer in buffers:
+            buffer[: len(left)] = left[: len(buffer)]
+            left = left[len(buffer) :]
+        return got
+
+
+@given(body=st.binary(max_size=30), sizes=st.lists(st.integers(0, 9)), start=st.integers(0, 35), most=st.integers(1, 9))
+def test_pieces_are_filled_however_little_a_call_reads(body: bytes, sizes: list[int], start: int, most: int) -> None:
+    with TemporaryDirectory() as folder:
+        write(LocalStorage(folder), "x", body)
+        file = LocalStorage(folder, Few(most=most)).open_input("x")
+        pieces = [bytearray(size) for size in sizes]
+        wanted = body[start : start + sum(sizes)]
+        assert file.pread(start, *[memoryview(piece) for piece in pieces]) == len(wanted)
+        assert b"".join(pieces) == wanted.ljust(sum(sizes), b"\0")
+        file.close()
+
+
+def test_more_pieces_are_filled_than_the_system_takes_at_once(tmp_path: Path) -> None:
+    most = os.sysconf("SC_IOV_MAX")
+    body = os.urandom(3 * most)
+    write(LocalStorage(str(tmp_path)), "x", body)
+    file, into = LocalStorage(str(tmp_path)).open_input("x"), bytearray(3 * most)
+    pieces = [memoryview(into)[at : at + 1] for at in range(2 * most + 1)]
+    assert file.pread(1, *pieces) == len(pieces)
+    assert bytes(into) == body[1 : 1 + len(pieces)].ljust(3 * most, b"\0")
+    file.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,8 +180,8 @@ class _Counted:
         self._inner, self._storage = inner, storage
         self.size = inner.size
 
-    def pread(self, offset: int, into: memoryview) -> int:
-        got = self._inner.pread(offset, into)
+    def pread(self, offset: int, *into: memoryview) -> int:
+        got = self._inner.pread(offset, *into)
         self._storage.add(got)
         return got
 

@@ -176,10 +176,13 @@ class _InMemory:
         file.pread(0, memoryview(self._body))
         file.close()
 
-    def pread(self, offset: int, into: memoryview) -> int:
-        piece = memoryview(self._body)[offset : offset + len(into)]
-        into[: len(piece)] = piece
-        return len(piece)
+    def pread(self, offset: int, *into: memoryview) -> int:
+        at = offset
+        for room in into:
+            piece = memoryview(self._body)[at : at + len(room)]
+            room[: len(piece)] = piece
+            at += len(piece)
+        return at - offset
 
     def close(self) -> None:
         """Do nothing."""
