@@ -74,11 +74,11 @@ class Order:
 
     def _turned(self, positions: slice, key: int, kin: int) -> Ids:
         before, after = _shared((self.n - 1).bit_length(), kin)
-        turn = key % len(before)
-        ids = np.take(after, before[positions] + turn, mode="wrap")
-        outside = np.flatnonzero(ids >= self.n)
+        turned = after[key % len(before) :]
+        ids = np.take(turned, before[positions], mode="wrap")
+        outside = np.flatnonzero(ids >= self.n) if self.n < len(before) else before[:0]
         while outside.size:
-            ids[outside] = np.take(after, before[ids[outside]] + turn, mode="wrap")
+            ids[outside] = np.take(turned, before[ids[outside]], mode="wrap")
             outside = outside[ids[outside] >= self.n]
         return ids
 
@@ -99,8 +99,11 @@ class Order:
 
 @lru_cache(maxsize=7)
 def _shared(bits: int, kin: int) -> tuple[Ids, Ids]:
-    """Return the two orders that all orders of a kin of so many bits are made of; those of 11 to 17 bits take 4 MiB."""
-    before, after = Order(1 << bits, mixed(kin, 0))[:], Order(1 << bits, mixed(kin, 1))[:]
+    """Return the two orders that all orders of a kin of so many bits are made of, the second one twice in a row.
+
+    Those of 11 to 17 bits take 6 MiB.
+    """
+    before, after = Order(1 << bits, mixed(kin, 0))[:], np.tile(Order(1 << bits, mixed(kin, 1))[:], 2)
     before.flags.writeable = after.flags.writeable = False
     return before, after
 
