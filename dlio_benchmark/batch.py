@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlio_benchmark.gather import rows_of, whole
+from dlio_benchmark.gather import rows_of, run_of, whole
 from dlio_benchmark.memory import Pieces
-from dlio_benchmark.values import Values, as_arrow, copied, joined, parts_of, row_bytes, seen
+from dlio_benchmark.values import Values, as_arrow, joined, parts_of, seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +37,7 @@ class Block:
 
     def copied(self, start: int, stop: int, memory: Pieces) -> Block:
         """Return a block of the rows ``[start, stop)`` that does not keep this one alive, in a piece of ``memory``."""
-        rooms = memory.reserve_all([row_bytes(values) * (stop - start) for values in self.columns.values()])
-        named = zip(self.columns.items(), rooms, strict=True)
-        return Block(stop - start, {name: copied(values[start:stop], room) for (name, values), room in named})
+        return Block(stop - start, run_of(self.columns, start, stop, memory))
 
     @property
     def nbytes(self) -> int:

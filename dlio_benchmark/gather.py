@@ -15,7 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlio_benchmark.memory import Pieces
-from dlio_benchmark.values import NUMBERS, Sheet, Values, Viewed, joined, parts_of, row_bytes, seen, taken
+from dlio_benchmark.values import (
+    NUMBERS,
+    Sheet,
+    Sheets,
+    Values,
+    Viewed,
+    copied,
+    joined,
+    parts_of,
+    row_bytes,
+    seen,
+    side_by_side,
+    taken,
+)
 
 Rows = NDArray[np.int64]
 Numbers = NDArray[Any]  # unsigned, of shape (columns, rows)
@@ -79,7 +92,7 @@ class _Apart(NamedTuple):
 def whole(columns: Mapping[str, Values], count: int, memory: Pieces) -> Mapping[str, Values]:
     """Return ``columns`` of ``count`` rows, those that stand in several parts joined in ``memory``."""
     if isinstance(columns, Viewed):
-        if all(sheet.parts == 1 for _, sheets in columns.pieces for sheet in sheets.together):
+        if columns.is_whole:
             return columns
     elif all(len(parts_of(columns, name)) == 1 for name in columns):
         return columns
@@ -91,6 +104,24 @@ def whole(columns: Mapping[str, Values], count: int, memory: Pieces) -> Mapping[
         found.update(one.named(numbers))
     found.update((name, joined(parts, memory)) for name, parts in others.items())
     return found
+
+
+def run_of(columns: Mapping[str, Values], start: int, stop: int, memory: Pieces) -> Mapping[str, Values]:
+    """Return the rows ``[start, stop)`` of ``columns`` as copies in ``memory``."""
+    if isinstance(columns, Viewed) and columns.is_whole:
+        return Viewed(columns.names, [_run_of(room, sheets, start, stop, memory) for room, sheets in columns.pieces])
+    rooms = memory.reserve_all([row_bytes(values) * (stop - start) for values in columns.values()])
+    named = zip(columns.items(), rooms, strict=True)
+    return {name: copied(values[start:stop], room) for (name, values), room in named}
+
+
+def _run_of(room: memoryview, sheets: Sheets, start: int, stop: int, memory: Pieces) -> tuple[memoryview, Sheets]:
+    """Return rows of columns that are whole, side by side."""
+    found, many = side_by_side([(sheet.names, sheet.dtypes) for sheet in sheets.together], stop - start)
+    into = memory.reserve(many)
+    for source, target in zip(sheets.together, found.together, strict=True):
+        np.copyto(target.octets(into, 0, stop - start), source.octets(room, start, stop))
+    return into, found
 
 
 def rows_of(columns: Mapping[str, Values], count: int, rows: Rows, memory: Pieces) -> dict[str, Values]:

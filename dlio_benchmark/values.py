@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ from dlio_benchmark.memory import Pieces
 
 Values = Any  # NDArray of shape (rows,) or (rows, size), or a pyarrow Array of length rows
 
-
 NUMBERS = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
+_ALIGN_BYTES = 64
 
 
 def as_arrow(values: Values) -> pa.Array:
@@ -156,26 +157,66 @@ class Sheet(NamedTuple):
     column_step: int
     part_step: int
 
+    def octets(self, memory: memoryview, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return rows ``[start, stop)`` of each column of a sheet of one part in ``memory``, as bytes."""
+        shape = (len(self.names), (stop - start) * self.width)
+        return np.ndarray(shape, np.uint8, memory, self.start + start * self.width, (self.column_step, 1))
+
     def over(self, memory: memoryview) -> NDArray[Any]:
         """Return the sheet in ``memory`` as unsigned numbers, of shape (columns, parts, rows)."""
         shape, steps = (len(self.names), self.parts, self.rows), (self.column_step, self.part_step, self.width)
         return np.ndarray(shape, NUMBERS[self.width], memory, self.start, steps)
 
 
-class Sheets(NamedTuple):
-    """Where columns stand in a piece of memory, by name and together; the places are (dtype, rows, start) of parts."""
+class Sheets:
+    """Where columns stand in a piece of memory."""
 
-    places: Mapping[str, Sequence[tuple[np.dtype[Any], int, int]]]
-    together: Sequence[Sheet]
+    def __init__(self, together: Sequence[Sheet]) -> None:
+        self.together = together
+
+    @cached_property
+    def places(self) -> Mapping[str, Sequence[tuple[np.dtype[Any], int, int]]]:
+        """The dtype, the rows and the start of each part of each column."""
+        return {
+            name: [
+                (dtype, sheet.rows, sheet.start + number * sheet.column_step + part * sheet.part_step)
+                for part in range(sheet.parts)
+            ]
+            for sheet in self.together
+            for number, (name, dtype) in enumerate(zip(sheet.names, sheet.dtypes, strict=True))
+        }
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether no column has several parts."""
+        return all(sheet.parts == 1 for sheet in self.together)
+
+
+def side_by_side(columns: Iterable[tuple[Sequence[str], Sequence[np.dtype[Any]]]], rows: int) -> tuple[Sheets, int]:
+    """Return where columns of ``rows`` rows stand next to each other, and the bytes that they take.
+
+    ``columns`` are names and dtypes of those of the same width.
+    """
+    together, start = [], 0
+    for names, dtypes in columns:
+        step = rows * dtypes[0].itemsize
+        together.append(Sheet(names, dtypes, dtypes[0].itemsize, 1, rows, start, step, step))
+        start += -(-step * len(names) // _ALIGN_BYTES) * _ALIGN_BYTES
+    return Sheets(together), start
 
 
 class Viewed(Columns):
     """The columns ``names``, each of them stored in one of some pieces of memory."""
 
-    __slots__ = ("_names", "pieces")
+    __slots__ = ("names", "pieces")
 
     def __init__(self, names: Sequence[str], pieces: Sequence[tuple[memoryview, Sheets]]) -> None:
-        self._names, self.pieces = names, pieces
+        self.names, self.pieces = names, pieces
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no column has several parts."""
+        return all(sheets.are_whole for _, sheets in self.pieces)
 
     def parts(self, name: str) -> Sequence[Part]:
         """Return the parts of a column."""
@@ -185,10 +226,10 @@ class Viewed(Columns):
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self.names)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
 
 def parts_of(columns: Mapping[str, Values], name: str) -> Sequence[Part]:

@@ -117,7 +117,7 @@ def _sheets(members: Sequence[tuple[int, int]], names: Sequence[str], places: Se
             runs.append(_Run(step))
         runs[-1].names.append(name)
         runs[-1].firsts.append(first)
-    return Sheets(parts, [run.sheet(len(groups)) for run in runs])
+    return Sheets([run.sheet(len(groups)) for run in runs])
 
 
 class _Run:

@@ -22,7 +22,7 @@ from dlio_benchmark.parquet.decode_form import Place, _sheets
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
-from dlio_benchmark.values import Parted, Sheets, Stored, Viewed, parts_of, seen
+from dlio_benchmark.values import Parted, Sheets, Stored, Viewed, parts_of, seen, side_by_side
 
 KINDS = ["i1", "<u2", "<f4", "<i4", "<f8", "S5", "?"]
 
@@ -170,6 +170,13 @@ def test_sheets_hold_each_value_of_each_part(
         assert parts_of(viewed, name) == own
         assert viewed[name].tobytes() == block.whole(memory_of_its_own).columns[name].tobytes() == wanted
         assert block.take(rows, memory_of_its_own).columns[name].tobytes() == values[rows].tobytes()
+    first, last = sorted((data.draw(st.integers(0, count)), data.draw(st.integers(0, count))))
+    run = block.whole(memory_of_its_own).copied(first, last, memory_of_its_own).columns
+    assert list(run) == list(viewed)
+    for name, own in parts.items():
+        assert run[name].dtype == own[0].dtype
+        assert run[name].tobytes() == viewed[name][first:last].tobytes()
+        assert not np.shares_memory(run[name], np.frombuffer(memory, np.uint8))
 
 
 def test_columns_at_equal_distances_are_on_one_sheet() -> None:
@@ -182,7 +189,7 @@ def test_columns_at_equal_distances_are_on_one_sheet() -> None:
 
 
 def test_viewed_columns_know_their_names_and_no_others() -> None:
-    nothing, something = Sheets({}, []), Sheets({"a": [(np.dtype("i1"), 2, 1)]}, [])
+    nothing, something = Sheets([]), side_by_side([(["a"], [np.dtype("i1")])], 2)[0]
     viewed = Viewed(["a"], [(memoryview(b""), nothing), (memoryview(bytes(4)), something)])
     assert viewed["a"].tolist() == [0, 0]
     with pytest.raises(KeyError, match="b"):
