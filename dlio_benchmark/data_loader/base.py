@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dlio_benchmark.batch import Batch, Run
@@ -12,8 +12,7 @@ from dlio_benchmark.config.duration import Dice, Duration
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Piece
-from dlio_benchmark.plan.order import Ids, Order
-from dlio_benchmark.reader.base import OpenFile, Reader
+from dlio_benchmark.reader.base import BlockRead, OpenFile, Reader, RowsFile
 
 Paths = Callable[[int], str]
 
@@ -72,15 +71,15 @@ class Source:
 
     def read(self, file: OpenFile, piece: Piece) -> tuple[Run, Tally]:
         """Read the block of a piece and return the run of its rows, shuffled where the plan says so."""
-        shape, got = file.shapes[piece.block], file.read(piece.block)
-        begin = self.clock.now_ns()
-        rows = _chosen(piece, got.block.rows)
-        run: Run
-        if rows is None:
-            run = (got.block.whole(self.memory), piece.start, piece.stop)
+        shape = file.shapes[piece.block]
+        if piece.moves_rows:
+            got, shuffle_ns = self._moved(file, piece, shape.rows)
+            run, decode_ns = (got.block, 0, got.block.rows), got.decode_ns
         else:
-            run = (got.block.take(rows, self.memory), 0, len(rows))
-        took_ns = self.clock.now_ns() - begin
+            got, shuffle_ns = file.read(piece.block), 0
+            begin = self.clock.now_ns()
+            run = (got.block.whole(self.memory), piece.start, piece.stop)
+            decode_ns = got.decode_ns + self.clock.now_ns() - begin
         tally = Tally(
             rows=piece.stop - piece.start,
             row_groups=got.row_groups,
@@ -90,22 +89,29 @@ class Source:
             bytes_requested=got.bytes_requested,
             bytes_read=got.bytes_read,
             io_ns=got.io_ns,
-            decode_ns=got.decode_ns + (took_ns if rows is None else 0),
-            shuffle_ns=0 if rows is None else took_ns,
+            decode_ns=decode_ns,
+            shuffle_ns=shuffle_ns,
         )
-        del got  # the block that rows were taken from is not kept while samples are worked on
+        del got  # its parts are not kept while samples are worked on
         if self.preprocessing is not None:
             begin = self.clock.now_ns()
             self.preprocessing.work(piece.stop - piece.start)
             tally.preprocess_ns = self.clock.now_ns() - begin
         return run, tally
 
-
-def _chosen(piece: Piece, rows: int) -> Ids | None:
-    """Return the rows of a block of ``rows`` rows that make a piece, or None for a run of them in file order."""
-    if piece.rows is not None:
-        return piece.rows
-    return None if piece.key is None else Order(rows, piece.key, piece.kin)[piece.start : piece.stop]
+    def _moved(self, file: OpenFile, piece: Piece, rows: int) -> tuple[BlockRead, int]:
+        """Read a block of ``rows`` rows, and return those of a piece in their order, and the time that moving took."""
+        now_ns = self.clock.now_ns
+        if isinstance(file, RowsFile):
+            begin = now_ns()
+            chosen = piece.chosen(rows)
+            took_ns = now_ns() - begin
+            got = file.read_rows(piece.block, chosen)
+            return got, took_ns + got.shuffle_ns
+        got = file.read(piece.block)
+        begin = now_ns()
+        block = got.block.take(piece.chosen(got.block.rows), self.memory)
+        return replace(got, block=block), now_ns() - begin
 
 
 def block_rows(file: OpenFile) -> Sequence[int]:

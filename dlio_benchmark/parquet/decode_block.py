@@ -31,13 +31,15 @@ class Decoded(NamedTuple):
 class BlockDecoder:
     """Takes the chunks of a block as they come and gives its columns at the end.
 
-    Errors name row group, column and, where it is known, the byte in the file.
+    Errors name row group, column and, where it is known, the byte in the file.  ``names`` are the columns that are
+    whole in ``layout``, all of the plan by default.
     """
 
-    def __init__(self, outline: Outline, layout: Layout, *, verify: bool) -> None:
+    def __init__(self, outline: Outline, layout: Layout, *, verify: bool, names: Sequence[str] | None = None) -> None:
         self.viewed = self.by_arrow = 0
         self._footer, self._plan, self._arrow = outline.footer, outline.plan, outline.arrow
         self._outline, self._groups, self._verify = outline, layout.groups, verify
+        self._names = outline.plan.names if names is None else names
         self._portions = len(layout.portions)
         self._known: list[list[Chunk]] | None = None
         self._parts: list[dict[str, Part]] = [{} for _ in layout.groups]
@@ -111,14 +113,14 @@ class BlockDecoder:
         if len(self._formed) == self._portions and 1 in (self._portions, len(self._groups)):
             pieces = [(memory, form.sheets) for form, memory in self._formed if form.sheets is not None]
             if len(pieces) == self._portions:
-                return Viewed(self._plan.names, pieces)
+                return Viewed(self._names, pieces)
         for form, memory in self._formed:
             for (number, _), name, place in zip(form.members, form.names, form.places, strict=True):
                 self._parts[number][name] = Stored(memory, *place)
         for number, bodies in enumerate(self._left):
             if bodies:
                 self._decode(number, bodies)
-        return Parted({name: [parts[name] for parts in self._parts] for name in self._plan.names})
+        return Parted({name: [parts[name] for parts in self._parts] for name in self._names})
 
     def _damage(self, number: int, chunk: Chunk, error: PageError) -> ParquetFileError:
         where = f"row group {self._groups[number]}, column {self._footer.name(chunk.leaf)!r}"

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from dlio_benchmark.parquet.decode import Array
 from dlio_benchmark.parquet.decode_headers import DICTIONARY_PAGE, checksum_bytes, page_header
-from dlio_benchmark.values import Sheet, Sheets
+from dlio_benchmark.parquet.decode_spread import Held, Spread
+from dlio_benchmark.values import NUMBERS, Sheet, Sheets
 
 _MORE = np.uint8(0x80)
 _EVERY = np.uint8(0xFF)
@@ -54,9 +55,11 @@ class Form:
         around: list[NDArray[np.int64]] = []
         masks: list[NDArray[np.uint8]] = []
         self.places: list[Place] = []
+        self._ends: list[tuple[int, int]] = []
         for start, stop, values in views:
             first = values.__array_interface__["data"][0] - begin
             self.places.append(Place(values.dtype, len(values), first))
+            self._ends.append((first - start, stop - first - values.nbytes))
             mask = np.full(first - start, _EVERY)
             for checksum in _checksums(memory, start, first):
                 mask[checksum.start - start : checksum.stop - start] = _MORE
@@ -77,6 +80,18 @@ class Form:
     def sheets(self) -> Sheets | None:
         """Where columns stand; None unless each has a part in every row group, all equally long and far apart."""
         return _sheets(self.members, self.names, self.places)
+
+    @cached_property
+    def spread(self) -> Spread | None:
+        """How the portion is read apart; None unless its values are as large as numbers."""
+        if not all(place.dtype.itemsize in NUMBERS for place in self.places):
+            return None
+        each = zip(self.members, self.names, self.places, self._ends, strict=True)
+        chunks = [
+            Held(name, group, place.dtype, place.rows, before, behind)
+            for (group, _), name, place, (before, behind) in each
+        ]
+        return Spread(chunks, self._mask, self._expected)
 
 
 class Slot:

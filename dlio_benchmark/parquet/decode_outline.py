@@ -7,7 +7,7 @@ length; each file's own footer is read and compared all the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,16 +22,19 @@ from dlio_benchmark.reader.base import BlockShape
 
 _MOST_GROUPS = 16
 _PORTION_BYTES, _VIEWED_BYTES = 4 << 20, 16 << 20  # about; what is decoded should still be in a cache
+_TAKEN_BYTES = 6 << 20  # about, and so are these, of which rows are taken right behind the read
 _MOST_SLOTS = 256
 
 Slots: TypeAlias = dict[tuple[Any, ...], Slot]
+Member: TypeAlias = tuple[int, int]
 
 
 class Request(NamedTuple):
-    """A run of adjacent wanted chunks that is fetched at once."""
+    """A run of ``chunks`` adjacent wanted chunks that is fetched at once."""
 
     start: int
     bytes: int
+    chunks: int
 
 
 class Portion(NamedTuple):
@@ -76,6 +79,7 @@ class Outline:
         self.arrow = ArrowDecoder(footer.metadata, file_bytes)
         self._text, self._file_bytes = text, file_bytes
         self._layouts: dict[int, Layout] = {}
+        self._by_columns: dict[int, Layout | None] = {}
         self._chunks: dict[int, list[Chunk]] = {}
 
     def holds_for(self, text: bytes, file_bytes: int) -> bool:
@@ -92,6 +96,29 @@ class Outline:
         if known is None:
             known = self._layouts[index] = self._laid_out(self.blocks[index])
         return known
+
+    def by_columns(self, index: int) -> Layout | None:
+        """Return block ``index`` in portions of a few whole columns each; None unless all of them may be viewed.
+
+        Raises:
+            ParquetFileError: as `layout` does.
+        """
+        if index not in self._by_columns:
+            self._by_columns[index] = self._cut_by_columns(self.layout(index))
+        return self._by_columns[index]
+
+    def _cut_by_columns(self, layout: Layout) -> Layout | None:
+        groups = [self.chunks(group) for group in layout.groups]
+        places = sorted(range(len(groups[0])), key=lambda place: groups[0][place].start)
+        if not self._are_viewable([(number, place) for number in range(len(groups)) for place in places], groups):
+            return None
+        sizes = [sum(chunks[place].stored_bytes for chunks in groups) for place in places]
+        portions = []
+        for part in _shared_out(sizes, _TAKEN_BYTES):
+            members = [(number, places[at]) for number in range(len(groups)) for at in part]
+            members.sort(key=lambda member: groups[member[0]][member[1]].start)
+            portions.append(self._portion(members, groups))
+        return layout._replace(portions=portions)
 
     def chunks(self, group: int) -> list[Chunk]:
         """Return the wanted chunks of a row group, in the order of the plan's leaves.
@@ -136,45 +163,29 @@ class Outline:
             members, spans = [members[at] for at in order], [spans[at] for at in order]
             if any(stop > after for (_, stop), (after, _) in pairwise(spans)):
                 raise ParquetFileError("the footer lets column chunks overlap")
-        portions: list[Portion] = []
-        requests: list[Request] = []
-        total = first = begin = end = done = 0
-        stored = sum(stop - start for start, stop in spans)
-        # Portions of about the same size can use each other's memory again.
-        viewable = [_is_viewable(self.plan.owners[place], groups[number][place]) for number, place in members]
-        each = stored / max(1, -(-stored // (_VIEWED_BYTES if all(viewable) else _PORTION_BYTES)))
-        for number, (start, stop) in enumerate(spans):
-            full = total > 0 and done + (stop - start) / 2 > each * (len(portions) + 1)
-            if start != end or full:
-                if end > begin:
-                    requests.append(Request(begin, end - begin))
-                begin = start
-            if full:
-                portions.append(
-                    self._portion(total, requests, members[first:number], groups, viewable=all(viewable[first:number]))
-                )
-                requests, total, first = [], 0, number
-            total += stop - start
-            done += stop - start
-            end = stop
-        if end > begin:
-            requests.append(Request(begin, end - begin))
-            portions.append(self._portion(total, requests, members[first:], groups, viewable=all(viewable[first:])))
-        return portions
+        most = _VIEWED_BYTES if self._are_viewable(members, groups) else _PORTION_BYTES
+        return [
+            self._portion([members[number] for number in part], groups)
+            for part in _shared_out([stop - start for start, stop in spans], most)
+        ]
 
-    def _portion(
-        self,
-        total: int,
-        requests: Sequence[Request],
-        members: Sequence[tuple[int, int]],
-        groups: Sequence[Sequence[Chunk]],
-        *,
-        viewable: bool,
-    ) -> Portion:
-        names = tuple(self.plan.owners[place].name for _, place in members)
-        if not viewable:
-            return Portion(total, requests, Slot(tuple(members), names))
+    def _are_viewable(self, members: Sequence[Member], groups: Sequence[Sequence[Chunk]]) -> bool:
+        return all(_is_viewable(self.plan.owners[place], groups[number][place]) for number, place in members)
+
+    def _portion(self, members: Sequence[Member], groups: Sequence[Sequence[Chunk]]) -> Portion:
+        """Return the portion of ``members``, which are in the order of the file."""
         chunks = [(number, groups[number][place]) for number, place in members]
+        requests: list[Request] = []
+        for _, chunk in chunks:
+            last = requests[-1] if requests else None
+            if last is not None and last.start + last.bytes == chunk.start:
+                requests[-1] = Request(last.start, last.bytes + chunk.stored_bytes, last.chunks + 1)
+            else:
+                requests.append(Request(chunk.start, chunk.stored_bytes, 1))
+        total = sum(request.bytes for request in requests)
+        names = tuple(self.plan.owners[place].name for _, place in members)
+        if not self._are_viewable(members, groups):
+            return Portion(total, requests, Slot(tuple(members), names))
         make = tuple((number, one.leaf, one.stored_bytes, one.rows, one.values, one.codec) for number, one in chunks)
         slots = self.slots
         if len(slots) > _MOST_SLOTS:
@@ -183,6 +194,23 @@ class Outline:
         if slot is None:
             slot = slots[make] = Slot(tuple(members), names)
         return Portion(total, requests, slot)
+
+
+def _shared_out(sizes: Sequence[int], most: int) -> Iterator[range]:
+    """Yield runs of numbers of ``sizes``, of about the same size and at most about ``most`` bytes each.
+
+    Portions of about the same size can use each other's memory again.
+    """
+    whole = sum(sizes)
+    each = whole / max(1, -(-whole // most))
+    first = done = runs = 0
+    for number, size in enumerate(sizes):
+        if number > first and done + size / 2 > each * (runs + 1):
+            yield range(first, number)
+            first, runs = number, runs + 1
+        done += size
+    if first < len(sizes):
+        yield range(first, len(sizes))
 
 
 def _is_viewable(owner: Wanted, chunk: Chunk) -> bool:

@@ -53,6 +53,15 @@ class Piece:
     rows: Ids | None = None
     kin: int | None = None
 
+    @property
+    def moves_rows(self) -> bool:
+        """Whether the rows of the piece may stand in another order than in the file."""
+        return self.rows is not None or self.key is not None
+
+    def chosen(self, rows: int) -> Ids:
+        """Return the rows of the piece in their order, of a block of ``rows`` rows."""
+        return Order(rows, self.key, self.kin)[self.start : self.stop] if self.rows is None else self.rows
+
 
 @dataclass(frozen=True, slots=True)
 class Shuffling:

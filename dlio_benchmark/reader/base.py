@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dlio_benchmark.batch import Block
+from dlio_benchmark.gather import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class BlockShape:
 
 @dataclass(frozen=True, slots=True)
 class BlockRead:
-    """A block with what it took: bytes asked of the storage, bytes it gave, and the time of both stages."""
+    """A block with what it took: bytes asked of the storage, bytes it gave, and the time of all stages."""
 
     block: Block
     row_groups: int
@@ -34,6 +35,7 @@ class BlockRead:
     requests: int
     io_ns: int
     decode_ns: int
+    shuffle_ns: int = 0
 
 
 class OpenFile(Protocol):
@@ -53,6 +55,21 @@ class OpenFile(Protocol):
 
     def close(self) -> None:
         """Release the file; calling it again does nothing."""
+
+
+@runtime_checkable
+class RowsFile(OpenFile, Protocol):
+    """An open file that also can take rows of a block while it reads it."""
+
+    def read_rows(self, index: int, rows: Rows) -> BlockRead:
+        """Read and decode block ``index``, and return the given rows of it in the given order, as `Block.take` does.
+
+        Rows are not negative and exist.
+
+        Raises:
+            ParquetFileError: as `read` does.
+            StorageError: if the storage fails.
+        """
 
 
 class Reader(Protocol):

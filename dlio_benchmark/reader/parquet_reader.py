@@ -59,6 +59,7 @@ class ParquetRows:
         self._storage = storage
         self._clock = clock or RealClock()
         self._memory = memory or Pieces()
+        self._rooms = Pieces()
         self._outline: Outline | None = None
 
     def open(self, path: str) -> ParquetBlocks:
@@ -95,6 +96,7 @@ class ParquetRows:
             verify=self.verify_checksums,
             clock=self._clock,
             memory=self._memory,
+            rooms=self._rooms,
         )
 
     def _outlined(self, path: str, text: bytes, file_bytes: int) -> Outline:

@@ -24,7 +24,7 @@ from dlio_benchmark.parquet.decode_plan import Plan, plan
 from verification.faults import body_end
 
 MIB = 1 << 20
-LONGEST_VIEWED, LONGEST_DECODED = 16 * MIB, 4 * MIB
+LONGEST_VIEWED, LONGEST_DECODED, LONGEST_TAKEN = 16 * MIB, 4 * MIB, 6 * MIB
 
 
 def plan_of(**columns: pa.Array) -> Plan:
@@ -134,7 +134,77 @@ def test_each_wanted_byte_is_fetched_once_into_memory_of_its_chunk(sizes: list[i
                 runs[-1][1] += one.stored_bytes
             else:
                 runs.append([one.start, one.start + one.stored_bytes])
-        assert [(start, start + many) for start, many in portion.requests] == [tuple(run) for run in runs]
+        assert [(one.start, one.start + one.bytes) for one in portion.requests] == [tuple(run) for run in runs]
+
+
+@given(
+    sizes=st.lists(st.sampled_from([1, 1000, MIB, 3 * MIB, 5 * MIB]), min_size=1, max_size=8),
+    groups=st.integers(1, 4),
+    data=st.data(),
+)
+def test_portions_of_columns_hold_each_column_whole_in_the_order_of_the_file(
+    sizes: list[int], groups: int, data: st.DataObject
+) -> None:
+    """The second row group may lie before the first one, and the columns in any order with gaps between."""
+    known = plan_of(**{f"c{number}": ONE for number in range(len(sizes))})
+    order, at = data.draw(st.permutations(range(len(sizes)))), 4
+    lying: dict[tuple[int, int], Chunk] = {}
+    for group in data.draw(st.permutations(range(groups))):
+        for place in order:
+            at += data.draw(st.sampled_from([0, 0, 0, 7]))
+            lying[group, place] = chunk(at, sizes[place], leaf=place)
+            at += sizes[place]
+    chunks = [[lying[group, place] for place in range(len(sizes))] for group in range(groups)]
+    outline = Said(chunks).outline(known)
+    layout = outline.by_columns(0)
+    assert layout is not None
+    assert layout is outline.by_columns(0)
+    assert layout.shape == outline.layout(0).shape
+    columns: list[int] = []
+    total = sum(sizes) * groups
+    mean = total / -(-total // LONGEST_TAKEN)
+    for portion in layout.portions:
+        members = portion.slot.members
+        own = sorted({place for _, place in members}, key=order.index)
+        columns += own
+        assert sorted(members) == sorted((group, place) for group in range(groups) for place in own)
+        here = [lying[member] for member in members]
+        assert [one.start for one in here] == sorted(one.start for one in here)
+        assert portion.bytes == sum(one.stored_bytes for one in here) <= mean + groups * max(sizes)
+        ends = [one.start + one.stored_bytes for one in here]
+        apart = sum(end != after.start for end, after in zip(ends, here[1:], strict=False))
+        assert len(portion.requests) == 1 + apart
+        assert sum(one.chunks for one in portion.requests) == len(here)
+        assert sum(one.bytes for one in portion.requests) == portion.bytes
+        starts = [one.start for one in here]
+        assert all(one.start in starts for one in portion.requests)
+        assert portion.slot.names == tuple(f"c{place}" for _, place in members)
+    assert columns == list(order)
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "portions"), [([6], 1), ([2, 2, 2], 1), ([3, 3, 1], 2), ([5, 5], 2), ([13], 1), ([4, 4, 4, 1], 3)]
+)
+def test_portions_of_columns_are_of_about_six_mebibytes(megabytes: list[int], portions: int) -> None:
+    known = plan_of(**{f"c{number}": ONE for number in range(len(megabytes))})
+    starts = [4 + sum(megabytes[:number]) * MIB for number in range(len(megabytes))]
+    row_group = [
+        chunk(start, size * MIB, leaf=n) for n, (start, size) in enumerate(zip(starts, megabytes, strict=True))
+    ]
+    layout = Said([row_group]).outline(known).by_columns(0)
+    assert layout is not None
+    assert len(layout.portions) == portions
+
+
+def test_what_may_not_be_viewed_is_not_cut_by_columns() -> None:
+    assert Said([[chunk(4, 10), chunk(14, 10, leaf=1)]]).outline(TEXT).by_columns(0) is None
+    assert Said([[chunk(4, 10)], [chunk(14, 10)._replace(codec="ZSTD")]]).outline(NUMBER).by_columns(0) is None
+
+
+def test_chunks_that_overlap_are_an_error_where_columns_are_cut_too() -> None:
+    outline = Said([[chunk(4, 10)], [chunk(13, 10)]]).outline(NUMBER)
+    with pytest.raises(ParquetFileError, match="overlap"):
+        outline.by_columns(0)
 
 
 def test_where_nothing_is_wanted_nothing_is_requested() -> None:

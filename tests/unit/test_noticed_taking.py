@@ -98,7 +98,7 @@ def taken(
     outline.arrow = arrow
     work = BlockDecoder(outline, layout, verify=verify)
     for portion in layout.portions:
-        fetched = b"".join(body[start : start + many] for start, many in portion.requests)
+        fetched = b"".join(body[one.start : one.start + one.bytes] for one in portion.requests)
         work.take(portion, memoryview(bytearray(fetched)))
     return work
 
@@ -359,7 +359,7 @@ def read(outline: Outline, layout: Layout, body: bytes) -> dict[str, Any]:
     """Return all columns of a file that is one block."""
     work = BlockDecoder(outline, layout, verify=False)
     for portion in layout.portions:
-        fetched = b"".join(body[start : start + many] for start, many in portion.requests)
+        fetched = b"".join(body[one.start : one.start + one.bytes] for one in portion.requests)
         work.take(portion, memoryview(bytearray(fetched)))
     return dict(work.columns())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from dlio_benchmark.data_loader.tasks import Desk, Task, tasks
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Piece, Shuffling, Visit, World
+from dlio_benchmark.plan.order import Order
 from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.reader.null import NullFile, NullReader
 from dlio_benchmark.values import Parted
@@ -98,6 +100,30 @@ def test_what_a_piece_took_stands_in_its_place(source: Source) -> None:
     counted.shuffle_ns = 200  # the rows, and the piece that they are taken from
     assert tally == counted
     assert (block.rows, start, stop) == (3, 0, 3)
+
+
+class Taking(Slow):
+    """A reader that takes rows itself, which takes 17 ns."""
+
+    def read_rows(self, index: int, rows: np.ndarray[Any, Any]) -> BlockRead:
+        """Say which rows were asked for, as values of a column."""
+        self.clock.advance(10_000)
+        block = Block(len(rows), {"asked": rows})
+        return BlockRead(block, 2, 310, 305, 7, io_ns=11, decode_ns=13, shuffle_ns=17)
+
+
+def test_a_reader_that_can_take_rows_is_asked_to(source: Source) -> None:
+    file = Taking(source.clock)  # type: ignore[arg-type]  # a clock for tests
+    (block, start, stop), tally = source.read(file, Piece(0, 2, 5, key=9))
+    assert block.columns["asked"].tolist() == Order(ROWS, 9)[2:5].tolist()
+    assert (start, stop) == (0, 3)
+    assert (tally.rows, tally.io_ns, tally.decode_ns, tally.shuffle_ns) == (3, 11, 13, 17)
+    some = np.array([7, 1])
+    (block, start, stop), _ = source.read(file, Piece(0, 0, 2, rows=some))
+    assert block.columns["asked"].tolist() == [7, 1]
+    assert (start, stop) == (0, 2)
+    (block, start, stop), tally = source.read(file, Piece(0, 2, 5))
+    assert (block, start, stop, tally.shuffle_ns) == (NUMBERS, 2, 5, 0)
 
 
 def test_joining_the_parts_of_a_block_counts_as_decoding(source: Source) -> None:

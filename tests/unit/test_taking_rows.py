@@ -1,0 +1,329 @@
+"""Rows taken while a block is read are those that another engine finds there, for the same bytes and errors."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dlio_benchmark.batch import Block
+from dlio_benchmark.clock import FakeClock
+from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode
+from dlio_benchmark.config.model import Column
+from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
+from dlio_benchmark.errors import DlioError
+from dlio_benchmark.memory import Pieces
+from dlio_benchmark.parquet import decode_outline
+from dlio_benchmark.parquet.decode_block import BlockDecoder
+from dlio_benchmark.plan.generation import PlannedFile
+from dlio_benchmark.reader import parquet_blocks
+from dlio_benchmark.reader.parquet_reader import ParquetRows
+from dlio_benchmark.storage.memory import MemoryStorage
+from dlio_benchmark.values import Viewed
+
+Rows = NDArray[np.int64]
+
+KINDS = [
+    ColumnType.FLOAT32,
+    ColumnType.INT8,
+    ColumnType.FLOAT16,
+    ColumnType.INT64,
+    ColumnType.UINT8,
+    ColumnType.FLOAT32,
+]
+COLUMNS = tuple(Column(f"c{number}", kind) for number, kind in enumerate(KINDS))
+NAMES = [column.name for column in COLUMNS]
+CODECS = [Compression.NONE, Compression.NONE, Compression.SNAPPY, Compression.ZSTD]
+GROUP = 500
+"""Rows of row groups in which even the smallest integers are laid out so that they may be viewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Files of the same shape, and how they are read."""
+
+    bodies: Sequence[bytes]
+    columns: tuple[Column, ...]
+    window: int
+    portion_bytes: int
+
+    def reader(self, storage: MemoryStorage) -> ParquetRows:
+        return ParquetRows(storage, self.columns, ReadMode.ROW_GROUP, group_window=self.window)
+
+    def storage(self) -> MemoryStorage:
+        storage = MemoryStorage()
+        storage.files.update({f"{number}": body for number, body in enumerate(self.bodies)})
+        return storage
+
+
+def our_files(columns: tuple[Column, ...], rows: int, group: int, codec: Compression = Compression.NONE) -> list[bytes]:
+    storage = MemoryStorage()
+    for number in range(3):
+        ParquetFiles(columns, codec, row_group_size=group).write(
+            PlannedFile(DatasetType.TRAIN, number, f"{number}", rows), storage
+        )
+    return list(storage.files.values())
+
+
+def other_files(columns: Sequence[Column], rows: int, group: int, **options: Any) -> list[bytes]:
+    """Return files as pyarrow writes them, of columns without nulls."""
+    bodies = []
+    schema = pa.schema([pa.field(one.name, pa.from_numpy_dtype(str(one.dtype)), nullable=False) for one in columns])
+    for number in range(3):
+        dice = np.random.default_rng(number)
+        arrays = [dice.integers(0, 100, rows).astype(str(one.dtype)) for one in columns]
+        sink = io.BytesIO()
+        pq.write_table(pa.table(arrays, schema), sink, row_group_size=group, compression="NONE", **options)
+        bodies.append(sink.getvalue())
+    return bodies
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    count = draw(st.integers(1, len(COLUMNS)))
+    columns = tuple(draw(st.permutations(COLUMNS[:count])))
+    group = draw(st.integers(1, 20) | st.just(GROUP))
+    rows = group * draw(st.integers(0, 6)) + draw(st.integers(1, group))
+    if draw(st.booleans()):
+        bodies = our_files(COLUMNS[:count], rows, group, draw(st.sampled_from(CODECS)))
+    else:
+        bodies = other_files(
+            COLUMNS[:count],
+            rows,
+            group,
+            use_dictionary=draw(st.booleans()),
+            write_statistics=draw(st.booleans()),
+            write_page_checksum=draw(st.booleans()),
+            data_page_version=draw(st.sampled_from(["1.0", "2.0"])),
+            data_page_size=draw(st.sampled_from([16, 1 << 20])),
+        )
+    wanted = columns[: draw(st.integers(1, count))]
+    return Case(bodies, wanted, draw(st.integers(1, 4)), draw(st.sampled_from([1, 200, 5000, 1 << 20])))
+
+
+def rows_by_pyarrow(body: bytes, names: Sequence[str]) -> dict[str, Any]:
+    table = pq.read_table(io.BytesIO(body), columns=list(names))
+    return {name: table.column(name).to_numpy() for name in names}
+
+
+def same(found: Any, wanted: Any) -> bool:
+    return bool(found.dtype == wanted.dtype and found.tobytes() == wanted.tobytes())
+
+
+@given(case=cases(), data=st.data())
+def test_rows_taken_are_those_of_the_block_and_each_byte_is_read_once(case: Case, data: st.DataObject) -> None:
+    storage = case.storage()
+    reader, names = case.reader(storage), [column.name for column in case.columns]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_outline, "_TAKEN_BYTES", case.portion_bytes)
+        for path in (*storage.files, "0"):
+            file, whole, first = reader.open(path), rows_by_pyarrow(storage.files[path], names), 0
+            for index, shape in enumerate(file.shapes):
+                few = data.draw(st.none() | st.lists(st.integers(0, shape.rows - 1), max_size=30))
+                rows = np.random.default_rng(index).permutation(shape.rows) if few is None else np.array(few, np.int64)
+                storage.reads.clear()
+                got = file.read_rows(index, rows)
+                assert got.block.rows == len(rows)
+                assert list(got.block.columns) == names
+                for name, values in got.block.columns.items():
+                    assert same(values, whole[name][first : first + shape.rows][rows])
+                asked = [length for _, _, length in storage.reads]
+                assert (sum(asked), len(asked)) == (shape.stored_bytes, got.requests)
+                assert (got.bytes_read, got.bytes_requested) == (shape.stored_bytes, shape.stored_bytes)
+                assert got.row_groups == shape.row_groups
+                first += shape.rows
+            assert file.decoded[0] + file.decoded[1] == len(names) * sum(shape.row_groups for shape in file.shapes)
+            file.close()
+
+
+def learned(reader: ParquetRows, path: str) -> None:
+    """Let ``reader`` see two blocks of the make, so that it knows the next one."""
+    for _ in range(2):
+        file = reader.open(path)
+        file.read_rows(0, np.arange(file.shapes[0].rows))
+        file.close()
+
+
+@pytest.mark.parametrize("window", [1, 3])
+@pytest.mark.parametrize("portion_bytes", [1, 3000, 1 << 20])
+def test_from_the_third_block_of_a_make_on_nothing_is_decoded(
+    window: int, portion_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_outline, "_TAKEN_BYTES", portion_bytes)
+    storage = Case(our_files(COLUMNS, 9 * GROUP, GROUP), COLUMNS, window, portion_bytes).storage()
+    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP, group_window=window)
+    learned(reader, "0")
+    monkeypatch.setattr(parquet_blocks, "BlockDecoder", None)
+    for path in storage.files:
+        file, whole = reader.open(path), rows_by_pyarrow(storage.files[path], NAMES)
+        for index in range(len(file.shapes)):
+            block = file.read_rows(index, np.arange(GROUP * window)[::-1].copy()).block
+            assert isinstance(block.columns, Viewed)
+            for name, values in block.columns.items():
+                assert same(values, whole[name][index * GROUP * window :][: GROUP * window][::-1])
+                assert values.flags.aligned
+                assert values.flags.writeable
+
+
+def test_portions_hold_whole_columns_side_by_side_by_their_widths() -> None:
+    storage = Case(our_files(COLUMNS, 9 * GROUP, GROUP), COLUMNS, 3, 1 << 20).storage()
+    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP, group_window=3)
+    learned(reader, "0")
+    columns = reader.open("0").read_rows(0, np.arange(3 * GROUP)).block.columns
+    assert isinstance(columns, Viewed)
+    ((_, sheets),) = columns.pieces
+    by_width = [["c0", "c5"], ["c1", "c4"], ["c2"], ["c3"]]
+    assert [list(sheet.names) for sheet in sheets.together] == by_width
+
+
+Outcome = tuple[dict[str, bytes], str]
+
+
+def outcome(read: Any, index: int, rows: Rows) -> Outcome:
+    """Return the rows of a block, or the error that reading it is."""
+    try:
+        block: Block = read(index, rows)
+    except DlioError as error:
+        return {}, f"{type(error).__name__} {error}"
+    return {name: values.tobytes() for name, values in block.columns.items()}, ""
+
+
+def read_and_take(reader: ParquetRows, path: str, index: int, rows: Rows) -> Block:
+    """Take rows the slow way."""
+    file = reader.open(path)
+    return file.read(index).block.take(rows, Pieces())
+
+
+OURS = our_files(COLUMNS, 6 * GROUP, GROUP)
+OTHERS = other_files(COLUMNS, 6 * GROUP, GROUP, use_dictionary=False, write_statistics=False)
+
+
+@pytest.mark.parametrize("bodies", [OURS, OTHERS], ids=["ours", "pyarrow's"])
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), window=st.integers(1, 3), data=st.data())
+def test_damage_is_told_as_it_is_by_reading_the_whole_block(
+    bodies: list[bytes], at: float, bit: int, window: int, data: st.DataObject
+) -> None:
+    body = bytearray(bodies[1])
+    data_bytes = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+    body[4 + int(at * (data_bytes - 4))] ^= 1 << bit
+    case = Case([bodies[0], bytes(body)], COLUMNS, window, data.draw(st.sampled_from([1, 3000, 1 << 20])))
+    storage = case.storage()
+    reader = case.reader(storage)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_outline, "_TAKEN_BYTES", case.portion_bytes)
+        learned(reader, "0")
+        file = reader.open("1")
+        for index, shape in enumerate(file.shapes):
+            rows = np.random.default_rng(index).permutation(shape.rows)
+            storage.reads.clear()
+            found = outcome(lambda index, rows: file.read_rows(index, rows).block, index, rows)
+            asked = sum(length for _, _, length in storage.reads)
+            assert found == outcome(partial(read_and_take, case.reader(storage), "1"), index, rows)
+            assert asked == shape.stored_bytes if not found[1] else asked <= shape.stored_bytes
+
+
+@given(share=st.floats(0, 1, exclude_max=True), portion_bytes=st.sampled_from([1, 3000, 1 << 20]))
+def test_a_file_that_ends_early_names_the_same_byte_as_reading_the_whole_block(
+    share: float, portion_bytes: int
+) -> None:
+    case = Case(OURS[:2], COLUMNS, 1, portion_bytes)
+    storage = case.storage()
+    reader = case.reader(storage)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_outline, "_TAKEN_BYTES", portion_bytes)
+        learned(reader, "0")
+        fast, slow = reader.open("1"), reader.open("1")
+        start = pq.read_metadata(io.BytesIO(OURS[1])).row_group(3).column(0).data_page_offset
+        for file in (fast, slow):
+            file._file._bytes = file._file._bytes[: start + int(share * fast.shapes[3].stored_bytes)]  # type: ignore[attr-defined]
+        rows = np.arange(GROUP)
+        found = outcome(lambda index, rows: fast.read_rows(index, rows).block, 3, rows)
+        assert found[1]
+        assert found == outcome(lambda index, rows: slow.read(index).block.take(rows, Pieces()), 3, rows)
+
+
+@pytest.mark.parametrize("how", [{"verify_checksums": True}, {"mode": ReadMode.BYTES}, {"mode": ReadMode.DEFAULT}])
+def test_rows_are_taken_in_every_way_of_reading(how: dict[str, Any]) -> None:
+    storage = Case(OURS, COLUMNS, 1, 1 << 20).storage()
+    reader = ParquetRows(storage, COLUMNS, **how)
+    rows = np.arange(10)[::-1].copy()
+    for path in storage.files:
+        file = reader.open(path)
+        whole = rows_by_pyarrow(storage.files[path], NAMES)
+        got = file.read_rows(0, rows)
+        assert (got.block.rows, got.bytes_read) == (len(rows), file.shapes[0].stored_bytes)
+        wanted = [] if how.get("mode") is ReadMode.BYTES else NAMES
+        assert list(got.block.columns) == wanted
+        assert all(same(got.block.columns[name], whole[name][rows]) for name in wanted)
+
+
+def test_values_that_stand_in_the_path_are_taken_with_the_others() -> None:
+    storage = MemoryStorage()
+    storage.files["part=7/f"] = OURS[0]
+    columns = (COLUMNS[3], Column("part", ColumnType.INT64), COLUMNS[0])
+    file = ParquetRows(storage, columns, ReadMode.ROW_GROUP, partitions=("part",)).open("part=7/f")
+    got, whole = file.read_rows(2, np.array([9, 0])).block, rows_by_pyarrow(OURS[0], ["c3", "c0"])
+    assert list(got.columns) == ["c3", "part", "c0"]
+    assert np.asarray(got.columns["part"]).tolist() == [7, 7]
+    assert got.columns["c3"].tolist() == whole["c3"][[2 * GROUP + 9, 2 * GROUP]].tolist()
+
+
+class SlowStorage(MemoryStorage):
+    """Files in memory of which each read takes a microsecond."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def open_input(self, path: str) -> Any:
+        file, clock = super().open_input(path), self.clock
+
+        def pread(offset: int, *into: memoryview) -> int:
+            clock.advance(1_000)
+            return type(file).pread(file, offset, *into)
+
+        file.pread = pread  # type: ignore[method-assign]
+        return file
+
+
+class SlowPieces(Pieces):
+    """Memory of which each piece takes 100 ns to get."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def reserve(self, size: int) -> memoryview:
+        self.clock.advance(100)
+        return super().reserve(size)
+
+
+def test_reading_counts_as_such_and_taking_rows_as_shuffling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_outline, "_TAKEN_BYTES", 1)
+    clock = FakeClock()
+    storage = SlowStorage(clock)
+    storage.files["f"] = OURS[0]
+    file = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP, clock=clock, memory=SlowPieces(clock)).open("f")
+    original = BlockDecoder.take
+
+    def late(self: BlockDecoder, *args: Any) -> None:
+        clock.advance(10)
+        original(self, *args)
+
+    monkeypatch.setattr(BlockDecoder, "take", late)
+    count, rows = len(COLUMNS), np.arange(10)
+    # What is read header by header is laid side by side before its rows are taken.
+    for index, (io_ns, decode_ns, shuffle_ns) in enumerate([(1_100, 10, 200), (1_100, 10, 200), (1_000, 0, 100)]):
+        got = file.read_rows(index, rows)
+        assert (got.io_ns, got.decode_ns, got.shuffle_ns) == (io_ns * count, decode_ns * count, shuffle_ns * count)
+        assert got.requests == count
