@@ -188,6 +188,32 @@ def test_columns_at_equal_distances_are_on_one_sheet() -> None:
     assert [sheet[:1] + sheet[2:] for sheet in sheets.together] == [(("a", "b", "c"), 4, 2, 5, 7, 33, 99)]
 
 
+def test_columns_stand_side_by_side_those_of_a_width_together() -> None:
+    kinds = [np.dtype(kind) for kind in ("<f4", "<i4", "<f8", "i1")]
+    sheets, many = side_by_side([(["a", "b"], kinds[:2]), (["c"], kinds[2:3]), (["d"], kinds[3:])], 9)
+    assert many == 3 * 128 - 64
+    starts = {"a": 0, "b": 36, "c": 128, "d": 256}
+    assert sheets.places == {name: [(kind, 9, starts[name])] for name, kind in zip("abcd", kinds, strict=True)}
+    assert sheets.are_whole
+    assert side_by_side([(["a"], kinds[:1])], 0)[1] == 0
+
+
+def test_a_run_of_viewed_columns_is_a_copy_of_its_rows_and_of_no_others() -> None:
+    kinds = [np.dtype(kind) for kind in ("<f4", "<i4", "<i2")]
+    found, names = [Place(kind, 5, 3 + number * 23) for number, kind in enumerate(kinds)], ["a", "b", "c"]
+    memory = memoryview(bytearray(range(100)))
+    sheets = _sheets([(0, number) for number in range(3)], names, found)
+    assert sheets is not None
+    block = Block(5, Viewed(names, [(memory, sheets)]))
+    run = block.copied(1, 4, Pieces())
+    wanted = {name: block.columns[name][1:4].tobytes() for name in names}
+    assert run.rows == 3
+    for octet in range(100):
+        memory[octet] = 0
+    assert {name: values.tobytes() for name, values in run.columns.items()} == wanted
+    assert all(values.flags.aligned and values.flags.writeable for values in run.columns.values())
+
+
 def test_viewed_columns_know_their_names_and_no_others() -> None:
     nothing, something = Sheets([]), side_by_side([(["a"], [np.dtype("i1")])], 2)[0]
     viewed = Viewed(["a"], [(memoryview(b""), nothing), (memoryview(bytes(4)), something)])

@@ -326,4 +326,19 @@ def test_reading_counts_as_such_and_taking_rows_as_shuffling(monkeypatch: pytest
     for index, (io_ns, decode_ns, shuffle_ns) in enumerate([(1_100, 10, 200), (1_100, 10, 200), (1_000, 0, 100)]):
         got = file.read_rows(index, rows)
         assert (got.io_ns, got.decode_ns, got.shuffle_ns) == (io_ns * count, decode_ns * count, shuffle_ns * count)
-        assert got.requests == count
+        assert (got.requests, got.bytes_read) == (count, file.shapes[index].stored_bytes)
+        assert file.decoded == ((index + 1) * count, 0)
+
+
+def test_where_nothing_may_be_viewed_taking_rows_counts_as_shuffling_alone() -> None:
+    clock = FakeClock()
+    storage = SlowStorage(clock)
+    storage.files["f"] = our_files(COLUMNS, GROUP, GROUP, Compression.SNAPPY)[0]
+    file = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP, clock=clock, memory=SlowPieces(clock)).open("f")
+    took = file.read(0)
+    got = file.read_rows(0, np.arange(GROUP))
+    assert took.shuffle_ns == 0
+    assert (got.io_ns, got.decode_ns, got.requests) == (took.io_ns, took.decode_ns, took.requests)
+    assert got.shuffle_ns > 0
+    assert got.shuffle_ns % 100 == 0
+    assert got.shuffle_ns < 10 * 100
