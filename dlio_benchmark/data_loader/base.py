@@ -12,7 +12,7 @@ from dlio_benchmark.config.duration import Dice, Duration
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import EpochPlan, Piece
-from dlio_benchmark.reader.base import BlockRead, OpenFile, Reader, RowsFile
+from dlio_benchmark.reader.base import BlockRead, OpenFile, Reader, ReadRows
 
 Paths = Callable[[int], str]
 
@@ -102,11 +102,12 @@ class Source:
     def _moved(self, file: OpenFile, piece: Piece, rows: int) -> tuple[BlockRead, int]:
         """Read a block of ``rows`` rows, and return those of a piece in their order, and the time that moving took."""
         now_ns = self.clock.now_ns
-        if isinstance(file, RowsFile):
+        read_rows: ReadRows | None = getattr(file, "read_rows", None)
+        if read_rows is not None:
             begin = now_ns()
             chosen = piece.chosen(rows)
             took_ns = now_ns() - begin
-            got = file.read_rows(piece.block, chosen)
+            got = read_rows(piece.block, chosen)
             return got, took_ns + got.shuffle_ns
         got = file.read(piece.block)
         begin = now_ns()

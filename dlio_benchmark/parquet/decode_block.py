@@ -55,14 +55,18 @@ class BlockDecoder:
 
     def take(self, portion: Portion, memory: memoryview) -> None:
         """Decode the chunks of ``portion``, whose bytes fill ``memory``."""
-        form, owners = portion.slot.form, self._plan.owners
-        if form is not None and not self._verify and form.fits(memory):
-            self.viewed += len(form.names)
-            self._formed.append((form, memory))
-            return
+        slot, owners = portion.slot, self._plan.owners
+        form = None if self._verify else slot.form
+        if form is not None:
+            fits = form.fits(memory)
+            slot.tell(fits=fits)
+            if fits:
+                self.viewed += len(form.names)
+                self._formed.append((form, memory))
+                return
         views: list[View] = []
         at = 0
-        for number, place in portion.slot.members:
+        for number, place in slot.members:
             chunk, column = self._chunks[number][place], owners[place]
             end = at + chunk.stored_bytes
             try:
@@ -75,10 +79,9 @@ class BlockDecoder:
             except PageError as error:
                 raise self._damage(number, chunk, error) from error.__cause__
             at = end
-        if len(views) == len(portion.slot.members) and not any(
-            owners[place].octets for _, place in portion.slot.members
-        ):
-            portion.slot.learn(memory, views)
+        if not self._verify:
+            all_viewed = len(views) == len(slot.members) and not any(owners[place].octets for _, place in slot.members)
+            slot.learn(memory, views if all_viewed else None)
 
     def _take_pages(self, number: int, place: int, body: memoryview) -> None:
         """Decode a chunk page by page, or leave it to pyarrow."""

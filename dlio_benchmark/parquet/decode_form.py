@@ -21,6 +21,7 @@ from dlio_benchmark.values import NUMBERS, Sheet, Sheets
 
 _MORE = np.uint8(0x80)
 _EVERY = np.uint8(0xFF)
+_MOST_MISSES = 2
 
 
 class View(NamedTuple):
@@ -98,19 +99,29 @@ class Slot:
     """What portions of one make have in common.
 
     ``members`` are their chunks as (number of the row group, place there), and ``names`` their columns.  There is no
-    ``form`` until a second portion was seen, for of many makes there is but one.
+    ``form`` until a second portion was seen, for of many makes there is but one.  ``is_even`` is whether a form may be
+    expected to fit: those of two portions in a row that differ around their values will not.
     """
 
-    __slots__ = ("form", "members", "names", "seen")
+    __slots__ = ("form", "is_even", "members", "misses", "names", "seen")
 
     def __init__(self, members: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
         self.members, self.names = members, names
         self.form: Form | None = None
         self.seen = False
+        self.is_even = True
+        self.misses = 0
 
-    def learn(self, memory: memoryview, views: Sequence[View]) -> None:
-        """Take note of a portion that was read header by header."""
-        if self.seen:
+    def tell(self, *, fits: bool) -> None:
+        """Take note of whether a portion fitted the form."""
+        self.misses = 0 if fits else self.misses + 1
+        self.is_even = self.misses < _MOST_MISSES
+
+    def learn(self, memory: memoryview, views: Sequence[View] | None) -> None:
+        """Take note of a portion that was read header by header; None if some of its values could not be viewed."""
+        if views is None:
+            self.is_even = False
+        elif self.seen:
             self.form = Form(memory, views, self.members, self.names)
         self.seen = True
 

@@ -23,7 +23,9 @@ from dlio_benchmark.reader.base import BlockShape
 _MOST_GROUPS = 16
 _PORTION_BYTES, _VIEWED_BYTES = 4 << 20, 16 << 20  # about; what is decoded should still be in a cache
 _TAKEN_BYTES = 6 << 20  # about, and so are these, of which rows are taken right behind the read
-_MOST_SLOTS = 256
+_REQUEST_BYTES = 1 << 20  # for which they may be more
+_PIECE_BYTES = 4 << 10  # columns are not read apart for less: each piece costs as much as copying so many bytes
+_MOST_SLOTS = 512
 
 Slots: TypeAlias = dict[tuple[Any, ...], Slot]
 Member: TypeAlias = tuple[int, int]
@@ -53,7 +55,7 @@ class Layout(NamedTuple):
     """The row groups of a block, and how their wanted chunks are fetched."""
 
     groups: Sequence[int]
-    portions: list[Portion]
+    portions: Sequence[Portion]
     shape: BlockShape
 
 
@@ -87,7 +89,7 @@ class Outline:
         return file_bytes == self._file_bytes and text == self._text
 
     def layout(self, index: int) -> Layout:
-        """Return what block ``index`` is made of.
+        """Return what block ``index`` is made of, its chunks in the order of the file.
 
         Raises:
             ParquetFileError: if the footer places chunks where they cannot be, or they cannot hold what it says.
@@ -98,7 +100,9 @@ class Outline:
         return known
 
     def by_columns(self, index: int) -> Layout | None:
-        """Return block ``index`` in portions of a few whole columns each; None unless all of them may be viewed.
+        """Return block ``index`` in portions of a few whole columns each; None where that would gain nothing.
+
+        It gains where all values may be viewed and stand in chunks that are not tiny.
 
         Raises:
             ParquetFileError: as `layout` does.
@@ -106,19 +110,6 @@ class Outline:
         if index not in self._by_columns:
             self._by_columns[index] = self._cut_by_columns(self.layout(index))
         return self._by_columns[index]
-
-    def _cut_by_columns(self, layout: Layout) -> Layout | None:
-        groups = [self.chunks(group) for group in layout.groups]
-        places = sorted(range(len(groups[0])), key=lambda place: groups[0][place].start)
-        if not self._are_viewable([(number, place) for number in range(len(groups)) for place in places], groups):
-            return None
-        sizes = [sum(chunks[place].stored_bytes for chunks in groups) for place in places]
-        portions = []
-        for part in _shared_out(sizes, _TAKEN_BYTES):
-            members = [(number, places[at]) for number in range(len(groups)) for at in part]
-            members.sort(key=lambda member: groups[member[0]][member[1]].start)
-            portions.append(self._portion(members, groups))
-        return layout._replace(portions=portions)
 
     def chunks(self, group: int) -> list[Chunk]:
         """Return the wanted chunks of a row group, in the order of the plan's leaves.
@@ -163,16 +154,31 @@ class Outline:
             members, spans = [members[at] for at in order], [spans[at] for at in order]
             if any(stop > after for (_, stop), (after, _) in pairwise(spans)):
                 raise ParquetFileError("the footer lets column chunks overlap")
-        most = _VIEWED_BYTES if self._are_viewable(members, groups) else _PORTION_BYTES
+        viewable = [_is_viewable(self.plan.owners[place], groups[number][place]) for number, place in members]
         return [
-            self._portion([members[number] for number in part], groups)
-            for part in _shared_out([stop - start for start, stop in spans], most)
+            self._portion([members[at] for at in part], groups, viewable=all(viewable[at] for at in part))
+            for part in _shared_out(
+                [stop - start for start, stop in spans], _VIEWED_BYTES if all(viewable) else _PORTION_BYTES
+            )
         ]
 
-    def _are_viewable(self, members: Sequence[Member], groups: Sequence[Sequence[Chunk]]) -> bool:
-        return all(_is_viewable(self.plan.owners[place], groups[number][place]) for number, place in members)
+    def _cut_by_columns(self, layout: Layout) -> Layout | None:
+        groups = [self.chunks(group) for group in layout.groups]
+        owners = self.plan.owners
+        places = sorted(range(len(owners)), key=lambda place: groups[0][place].start)
+        if layout.shape.stored_bytes < len(places) * len(groups) * _PIECE_BYTES or not all(
+            _is_viewable(owners[place], chunks[place]) for chunks in groups for place in places
+        ):
+            return None
+        sizes = [sum(chunks[place].stored_bytes for chunks in groups) for place in places]
+        portions = []
+        for part in _shared_out(sizes, max(_TAKEN_BYTES, len(groups) * _REQUEST_BYTES)):
+            members = [(number, places[at]) for number in range(len(groups)) for at in part]
+            members.sort(key=lambda member: groups[member[0]][member[1]].start)
+            portions.append(self._portion(members, groups, viewable=True))
+        return layout._replace(portions=portions)
 
-    def _portion(self, members: Sequence[Member], groups: Sequence[Sequence[Chunk]]) -> Portion:
+    def _portion(self, members: Sequence[Member], groups: Sequence[Sequence[Chunk]], *, viewable: bool) -> Portion:
         """Return the portion of ``members``, which are in the order of the file."""
         chunks = [(number, groups[number][place]) for number, place in members]
         requests: list[Request] = []
@@ -184,14 +190,14 @@ class Outline:
                 requests.append(Request(chunk.start, chunk.stored_bytes, 1))
         total = sum(request.bytes for request in requests)
         names = tuple(self.plan.owners[place].name for _, place in members)
-        if not self._are_viewable(members, groups):
+        if not viewable:
             return Portion(total, requests, Slot(tuple(members), names))
         make = tuple((number, one.leaf, one.stored_bytes, one.rows, one.values, one.codec) for number, one in chunks)
         slots = self.slots
-        if len(slots) > _MOST_SLOTS:
-            slots.clear()
         slot = slots.get(make)
         if slot is None:
+            if len(slots) >= _MOST_SLOTS:
+                slots.clear()
             slot = slots[make] = Slot(tuple(members), names)
         return Portion(total, requests, slot)
 

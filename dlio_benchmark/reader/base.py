@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from dlio_benchmark.batch import Block
 from dlio_benchmark.gather import Rows
@@ -57,11 +57,10 @@ class OpenFile(Protocol):
         """Release the file; calling it again does nothing."""
 
 
-@runtime_checkable
-class RowsFile(OpenFile, Protocol):
-    """An open file that also can take rows of a block while it reads it."""
+class ReadRows(Protocol):
+    """What an open file may have as ``read_rows``, if it can take rows of a block while it reads it."""
 
-    def read_rows(self, index: int, rows: Rows) -> BlockRead:
+    def __call__(self, index: int, rows: Rows, /) -> BlockRead:
         """Read and decode block ``index``, and return the given rows of it in the given order, as `Block.take` does.
 
         Rows are not negative and exist.

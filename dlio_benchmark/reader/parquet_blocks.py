@@ -143,8 +143,8 @@ class ParquetBlocks:
     def read_rows(self, index: int, rows: Rows) -> BlockRead:
         """Read and decode block ``index``, and return the given rows of it in the given order, as `Block.take` does.
 
-        Where all values may be viewed, columns are read a few at a time, and their rows taken right behind.  Rows are
-        not negative and exist.
+        Where it is known where all values stand, columns are read a few at a time, and their rows taken right behind.
+        Rows are not negative and exist.
 
         Raises:
             ParquetFileError: as `read` does.
@@ -156,7 +156,7 @@ class ParquetBlocks:
         with naming(self.path):
             is_plain = self._decode and not self._verify and not self._constants
             layout = self._outline.by_columns(index) if is_plain else None
-            if layout is not None:
+            if layout is not None and all(portion.slot.is_even for portion in layout.portions):
                 spent = _Spent()
                 taken = [self._taken(layout, portion, rows, spent) for portion in layout.portions]
                 block = Block(len(rows), _together(taken, self._outline.plan.names))
@@ -175,6 +175,7 @@ class ParquetBlocks:
         else:
             room = self._fetched(layout, portion, spent, spread)
             if spread.fits(room):
+                portion.slot.tell(fits=True)
                 begin_ns = now_ns()
                 taken = spread.taken(room, rows, self._memory)
                 spent.shuffle_ns += now_ns() - begin_ns
@@ -224,26 +225,41 @@ class ParquetBlocks:
         memory = self._memory.reserve(portion.bytes) if spread is None else self._rooms.reserve(spread.bytes)
         at = chunk = 0
         for start, count, chunks in portion.requests:
-            parts = [slice(at, at + count)] if spread is None else spread.parts(chunk, chunks)
-            got = pread(start, *[memory[part] for part in parts])
+            if spread is None:
+                got = pread(start, memory[at : at + count])
+            else:
+                got = pread(start, *[memory[part] for part in spread.parts(chunk, chunks)])
             spent.bytes_read += got
             if got != count:
-                raise ParquetFileError(self._short(layout, start + got))
+                raise ParquetFileError(self._short(layout, start + got if got else self._end(start)))
             at += count
             chunk += chunks
         spent.requests += len(portion.requests)
         spent.io_ns += self._clock.now_ns() - begin_ns
         return memory
 
+    def _end(self, beyond: int) -> int:
+        """Return where the file ends, of which nothing stands at ``beyond``."""
+        octet, first, last = memoryview(bytearray(1)), 0, beyond
+        while first < last:
+            middle = (first + last) // 2
+            if self._file.pread(middle, octet):
+                first = middle + 1
+            else:
+                last = middle
+        return first
+
     def _short(self, layout: Layout, end: int) -> str:
-        """Return what is missing in a file that ends at byte ``end``."""
-        for group in layout.groups:
-            for chunk in self._outline.chunks(group):
-                missing = chunk.start + chunk.stored_bytes - end
-                if 0 < missing <= chunk.stored_bytes:
-                    where = f"row group {group}, column {self._outline.footer.name(chunk.leaf)!r}"
-                    return f"{where}: the file ends at byte {end}, {missing} bytes short"
-        return f"the file ends at byte {end}"
+        """Return what is missing of the first chunk that a file which ends at byte ``end`` does not have whole."""
+        missing = [
+            (chunk.start + chunk.stored_bytes, group, chunk.leaf)
+            for group in layout.groups
+            for chunk in self._outline.chunks(group)
+            if chunk.start + chunk.stored_bytes > end
+        ]
+        stop, group, leaf = min(missing)
+        where = f"row group {group}, column {self._outline.footer.name(leaf)!r}"
+        return f"{where}: the file ends at byte {end}, {stop - end} bytes short"
 
 
 def _together(columns: Sequence[Mapping[str, Values]], names: Sequence[str]) -> Mapping[str, Values]:

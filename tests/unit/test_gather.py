@@ -171,7 +171,8 @@ def test_sheets_hold_each_value_of_each_part(
         assert viewed[name].tobytes() == block.whole(memory_of_its_own).columns[name].tobytes() == wanted
         assert block.take(rows, memory_of_its_own).columns[name].tobytes() == values[rows].tobytes()
     first, last = sorted((data.draw(st.integers(0, count)), data.draw(st.integers(0, count))))
-    run = block.whole(memory_of_its_own).copied(first, last, memory_of_its_own).columns
+    whole = data.draw(st.booleans())
+    run = (block.whole(memory_of_its_own) if whole else block).copied(first, last, memory_of_its_own).columns
     assert list(run) == list(viewed)
     for name, own in parts.items():
         assert run[name].dtype == own[0].dtype

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.errors import ParquetFileError
+from dlio_benchmark.parquet import decode_outline
 from dlio_benchmark.parquet.decode import Chunk
 from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
 from dlio_benchmark.parquet.decode_outline import Layout, Outline, Slots
@@ -156,7 +157,9 @@ def test_portions_of_columns_hold_each_column_whole_in_the_order_of_the_file(
             at += sizes[place]
     chunks = [[lying[group, place] for place in range(len(sizes))] for group in range(groups)]
     outline = Said(chunks).outline(known)
-    layout = outline.by_columns(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_outline, "_PIECE_BYTES", 1)
+        layout = outline.by_columns(0)
     assert layout is not None
     assert layout is outline.by_columns(0)
     assert layout.shape == outline.layout(0).shape
@@ -169,14 +172,14 @@ def test_portions_of_columns_hold_each_column_whole_in_the_order_of_the_file(
         columns += own
         assert sorted(members) == sorted((group, place) for group in range(groups) for place in own)
         here = [lying[member] for member in members]
-        assert [one.start for one in here] == sorted(one.start for one in here)
+        starts = [one.start for one in here]
+        assert starts == sorted(starts)
         assert portion.bytes == sum(one.stored_bytes for one in here) <= mean + groups * max(sizes)
         ends = [one.start + one.stored_bytes for one in here]
         apart = sum(end != after.start for end, after in zip(ends, here[1:], strict=False))
         assert len(portion.requests) == 1 + apart
         assert sum(one.chunks for one in portion.requests) == len(here)
         assert sum(one.bytes for one in portion.requests) == portion.bytes
-        starts = [one.start for one in here]
         assert all(one.start in starts for one in portion.requests)
         assert portion.slot.names == tuple(f"c{place}" for _, place in members)
     assert columns == list(order)
@@ -196,9 +199,27 @@ def test_portions_of_columns_are_of_about_six_mebibytes(megabytes: list[int], po
     assert len(layout.portions) == portions
 
 
+def test_portions_of_many_row_groups_are_larger_so_that_their_requests_are_not_smaller() -> None:
+    sizes = [512 << 10] * 5
+    groups = [
+        [chunk(4 + (group * 5 + leaf) * sizes[0], sizes[0], leaf=leaf) for leaf in range(5)] for group in range(20)
+    ]
+    layout = Said(groups).outline(plan_of(**{f"c{number}": ONE for number in range(5)})).by_columns(0)
+    assert layout is not None
+    assert sorted(portion.bytes for portion in layout.portions) == [10 * MIB, 20 * MIB, 20 * MIB]
+
+
+@pytest.mark.parametrize(("stored", "cut"), [(4095, False), (4096, True)])
+def test_columns_whose_chunks_are_tiny_are_not_cut(stored: int, cut: bool) -> None:
+    row_group = [chunk(4, stored), chunk(4 + stored, 4096, leaf=1)]
+    assert (Said([row_group]).outline(NUMBERS).by_columns(0) is not None) == cut
+
+
 def test_what_may_not_be_viewed_is_not_cut_by_columns() -> None:
-    assert Said([[chunk(4, 10), chunk(14, 10, leaf=1)]]).outline(TEXT).by_columns(0) is None
-    assert Said([[chunk(4, 10)], [chunk(14, 10)._replace(codec="ZSTD")]]).outline(NUMBER).by_columns(0) is None
+    known, packed = Said([[chunk(4, MIB), chunk(4 + MIB, MIB, leaf=1)]]), chunk(4 + MIB, MIB)._replace(codec="ZSTD")
+    assert known.outline(NUMBERS).by_columns(0) is not None
+    assert known.outline(TEXT).by_columns(0) is None
+    assert Said([[chunk(4, MIB)], [packed]]).outline(NUMBER).by_columns(0) is None
 
 
 def test_chunks_that_overlap_are_an_error_where_columns_are_cut_too() -> None:

@@ -126,6 +126,18 @@ def test_a_reader_that_can_take_rows_is_asked_to(source: Source) -> None:
     assert (block, start, stop, tally.shuffle_ns) == (NUMBERS, 2, 5, 0)
 
 
+def test_working_out_the_order_counts_as_shuffling(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, original = Taking(source.clock), Piece.chosen  # type: ignore[arg-type]  # a clock for tests
+
+    def late(piece: Piece, rows: int) -> Any:
+        file.clock.advance(1_000)
+        return original(piece, rows)
+
+    monkeypatch.setattr(Piece, "chosen", late)
+    _, tally = source.read(file, Piece(0, 2, 5, key=9))
+    assert tally.shuffle_ns == 17 + 1_000
+
+
 def test_joining_the_parts_of_a_block_counts_as_decoding(source: Source) -> None:
     file, _ = source.open("f")
     assert isinstance(file, Slow)

@@ -259,8 +259,7 @@ def test_a_file_cut_off_while_it_is_open_is_an_error_and_no_signal(tmp_path: Pat
     path = tmp_path / "f.parquet"
     path.write_bytes(PLAINEST.written(TABLE))
     said = in_child(read_cut_off, str(path), keep, mode)
-    assert re.match(r"ParquetFileError: f\.parquet: row group 0, column '\w+': the file ends at byte ", said)
-    assert str(max(keep, 4)) in said
+    assert re.match(rf"ParquetFileError: f\.parquet: row group 0, column '\w+': the file ends at byte {keep}, ", said)
 
 
 def test_a_memory_map_would_end_the_process_there(tmp_path: Path) -> None:

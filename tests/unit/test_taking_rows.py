@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,17 +22,29 @@ from dlio_benchmark.clock import FakeClock
 from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
-from dlio_benchmark.errors import DlioError
+from dlio_benchmark.errors import DlioError, ParquetFileError
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet import decode_outline
 from dlio_benchmark.parquet.decode_block import BlockDecoder
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader import parquet_blocks
+from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
 from dlio_benchmark.values import Viewed
 
 Rows = NDArray[np.int64]
+
+
+@contextmanager
+def small(portion_bytes: int) -> Iterator[None]:
+    """Let portions of columns be of about so many bytes, and chunks however small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_outline, "_TAKEN_BYTES", portion_bytes)
+        patch.setattr(decode_outline, "_REQUEST_BYTES", 1)
+        patch.setattr(decode_outline, "_PIECE_BYTES", 1)
+        yield
+
 
 KINDS = [
     ColumnType.FLOAT32,
@@ -81,7 +94,7 @@ def other_files(columns: Sequence[Column], rows: int, group: int, **options: Any
     schema = pa.schema([pa.field(one.name, pa.from_numpy_dtype(str(one.dtype)), nullable=False) for one in columns])
     for number in range(3):
         dice = np.random.default_rng(number)
-        arrays = [dice.integers(0, 100, rows).astype(str(one.dtype)) for one in columns]
+        arrays = [dice.integers(0, 1 << 14, rows).astype(str(one.dtype)) for one in columns]
         sink = io.BytesIO()
         pq.write_table(pa.table(arrays, schema), sink, row_group_size=group, compression="NONE", **options)
         bodies.append(sink.getvalue())
@@ -124,8 +137,7 @@ def same(found: Any, wanted: Any) -> bool:
 def test_rows_taken_are_those_of_the_block_and_each_byte_is_read_once(case: Case, data: st.DataObject) -> None:
     storage = case.storage()
     reader, names = case.reader(storage), [column.name for column in case.columns]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode_outline, "_TAKEN_BYTES", case.portion_bytes)
+    with small(case.portion_bytes):
         for path in (*storage.files, "0"):
             file, whole, first = reader.open(path), rows_by_pyarrow(storage.files[path], names), 0
             for index, shape in enumerate(file.shapes):
@@ -159,27 +171,28 @@ def learned(reader: ParquetRows, path: str) -> None:
 def test_from_the_third_block_of_a_make_on_nothing_is_decoded(
     window: int, portion_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode_outline, "_TAKEN_BYTES", portion_bytes)
     storage = Case(our_files(COLUMNS, 9 * GROUP, GROUP), COLUMNS, window, portion_bytes).storage()
     reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP, group_window=window)
-    learned(reader, "0")
-    monkeypatch.setattr(parquet_blocks, "BlockDecoder", None)
-    for path in storage.files:
-        file, whole = reader.open(path), rows_by_pyarrow(storage.files[path], NAMES)
-        for index in range(len(file.shapes)):
-            block = file.read_rows(index, np.arange(GROUP * window)[::-1].copy()).block
-            assert isinstance(block.columns, Viewed)
-            for name, values in block.columns.items():
-                assert same(values, whole[name][index * GROUP * window :][: GROUP * window][::-1])
-                assert values.flags.aligned
-                assert values.flags.writeable
+    with small(portion_bytes):
+        learned(reader, "0")
+        monkeypatch.setattr(parquet_blocks, "BlockDecoder", None)
+        for path in storage.files:
+            file, whole = reader.open(path), rows_by_pyarrow(storage.files[path], NAMES)
+            for index in range(len(file.shapes)):
+                block = file.read_rows(index, np.arange(GROUP * window)[::-1].copy()).block
+                assert isinstance(block.columns, Viewed)
+                for name, values in block.columns.items():
+                    assert same(values, whole[name][index * GROUP * window :][: GROUP * window][::-1])
+                    assert values.flags.aligned
+                    assert values.flags.writeable
 
 
 def test_portions_hold_whole_columns_side_by_side_by_their_widths() -> None:
     storage = Case(our_files(COLUMNS, 9 * GROUP, GROUP), COLUMNS, 3, 1 << 20).storage()
     reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP, group_window=3)
-    learned(reader, "0")
-    columns = reader.open("0").read_rows(0, np.arange(3 * GROUP)).block.columns
+    with small(1 << 20):
+        learned(reader, "0")
+        columns = reader.open("0").read_rows(0, np.arange(3 * GROUP)).block.columns
     assert isinstance(columns, Viewed)
     ((_, sheets),) = columns.pieces
     by_width = [["c0", "c5"], ["c1", "c4"], ["c2"], ["c3"]]
@@ -196,6 +209,11 @@ def outcome(read: Any, index: int, rows: Rows) -> Outcome:
     except DlioError as error:
         return {}, f"{type(error).__name__} {error}"
     return {name: values.tobytes() for name, values in block.columns.items()}, ""
+
+
+def rows_read(file: ParquetBlocks) -> Callable[[int, Rows], Block]:
+    """Return what takes rows while it reads."""
+    return lambda index, rows: file.read_rows(index, rows).block
 
 
 def read_and_take(reader: ParquetRows, path: str, index: int, rows: Rows) -> Block:
@@ -219,37 +237,52 @@ def test_damage_is_told_as_it_is_by_reading_the_whole_block(
     case = Case([bodies[0], bytes(body)], COLUMNS, window, data.draw(st.sampled_from([1, 3000, 1 << 20])))
     storage = case.storage()
     reader = case.reader(storage)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode_outline, "_TAKEN_BYTES", case.portion_bytes)
+    with small(case.portion_bytes):
         learned(reader, "0")
         file = reader.open("1")
         for index, shape in enumerate(file.shapes):
             rows = np.random.default_rng(index).permutation(shape.rows)
             storage.reads.clear()
-            found = outcome(lambda index, rows: file.read_rows(index, rows).block, index, rows)
+            found = outcome(rows_read(file), index, rows)
             asked = sum(length for _, _, length in storage.reads)
             assert found == outcome(partial(read_and_take, case.reader(storage), "1"), index, rows)
             assert asked == shape.stored_bytes if not found[1] else asked <= shape.stored_bytes
 
 
-@given(share=st.floats(0, 1, exclude_max=True), portion_bytes=st.sampled_from([1, 3000, 1 << 20]))
-def test_a_file_that_ends_early_names_the_same_byte_as_reading_the_whole_block(
-    share: float, portion_bytes: int
+@given(
+    share=st.floats(0, 1, exclude_max=True),
+    window=st.integers(1, 3),
+    portion_bytes=st.sampled_from([1, 3000, 1 << 20]),
+    columns=st.sampled_from([COLUMNS, COLUMNS[::2], COLUMNS[2:3]]),
+)
+def test_a_file_that_ends_early_names_where_it_ends_and_the_first_chunk_that_is_not_whole(
+    share: float, window: int, portion_bytes: int, columns: tuple[Column, ...]
 ) -> None:
-    case = Case(OURS[:2], COLUMNS, 1, portion_bytes)
+    case = Case(OURS[:2], columns, window, portion_bytes)
     storage = case.storage()
     reader = case.reader(storage)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode_outline, "_TAKEN_BYTES", portion_bytes)
+    metadata, names = pq.read_metadata(io.BytesIO(OURS[1])), [column.name for column in columns]
+    chunks = []
+    for group in range(window, 2 * window):
+        for leaf in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(leaf)
+            if chunk.path_in_schema in names:
+                start = chunk.dictionary_page_offset or chunk.data_page_offset
+                chunks.append((start, start + chunk.total_compressed_size, group, chunk.path_in_schema))
+    end = chunks[0][0] + int(share * (chunks[-1][1] - chunks[0][0]))
+    _, stop, group, name = next(chunk for chunk in chunks if chunk[1] > end)
+    with small(portion_bytes):
         learned(reader, "0")
         fast, slow = reader.open("1"), reader.open("1")
-        start = pq.read_metadata(io.BytesIO(OURS[1])).row_group(3).column(0).data_page_offset
         for file in (fast, slow):
-            file._file._bytes = file._file._bytes[: start + int(share * fast.shapes[3].stored_bytes)]  # type: ignore[attr-defined]
-        rows = np.arange(GROUP)
-        found = outcome(lambda index, rows: fast.read_rows(index, rows).block, 3, rows)
-        assert found[1]
-        assert found == outcome(lambda index, rows: slow.read(index).block.take(rows, Pieces()), 3, rows)
+            file._file._bytes = file._file._bytes[:end]  # type: ignore[attr-defined]
+        wanted = f"1: row group {group}, column '{name}': the file ends at byte {end}, {stop - end} bytes short"
+        with pytest.raises(ParquetFileError) as caught:
+            fast.read_rows(1, np.arange(GROUP))
+        assert str(caught.value) == wanted
+        with pytest.raises(ParquetFileError) as caught:
+            slow.read(1)
+        assert str(caught.value) == wanted
 
 
 @pytest.mark.parametrize("how", [{"verify_checksums": True}, {"mode": ReadMode.BYTES}, {"mode": ReadMode.DEFAULT}])
@@ -265,6 +298,66 @@ def test_rows_are_taken_in_every_way_of_reading(how: dict[str, Any]) -> None:
         wanted = [] if how.get("mode") is ReadMode.BYTES else NAMES
         assert list(got.block.columns) == wanted
         assert all(same(got.block.columns[name], whole[name][rows]) for name in wanted)
+
+
+def test_a_damaged_value_is_told_if_checksums_are_to_be_verified() -> None:
+    storage = Case(OURS, COLUMNS, 1, 1 << 20).storage()
+    body = bytearray(OURS[1])
+    values = rows_by_pyarrow(OURS[1], ["c3"])["c3"]
+    body[OURS[1].index(values[GROUP : 2 * GROUP].tobytes())] ^= 1
+    storage.files["1"] = bytes(body)
+    for verify in (False, True):
+        reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP, verify_checksums=verify)
+        with small(1 << 20):
+            learned(reader, "0")
+            found = outcome(rows_read(reader.open("1")), 1, np.arange(GROUP))
+        assert ("checksum" in found[1]) == verify
+
+
+def requests_of(reader: ParquetRows, storage: MemoryStorage, path: str) -> list[int]:
+    """Return how many requests each block of a file takes whose rows are taken; the rows are those of the file."""
+    names = [column.name for column in reader.columns or ()]
+    file, whole, found, first = reader.open(path), rows_by_pyarrow(storage.files[path], names), [], 0
+    for index, shape in enumerate(file.shapes):
+        got = file.read_rows(index, np.arange(shape.rows))
+        assert all(same(values, whole[name][first : first + shape.rows]) for name, values in got.block.columns.items())
+        found.append(got.requests)
+        first += shape.rows
+    return found
+
+
+def test_files_that_differ_around_their_values_are_read_as_without_shuffling_from_the_fifth_block_on() -> None:
+    """Two are needed to know the make, and two more to see that it does not fit."""
+    columns = tuple(column for column in COLUMNS if column.dtype not in (ColumnType.INT8, ColumnType.UINT8))
+    bodies = other_files(columns, 6 * GROUP, GROUP, use_dictionary=False, write_statistics=True)
+    storage = Case(bodies, columns, 1, 1).storage()
+    reader = ParquetRows(storage, columns, ReadMode.ROW_GROUP)
+    with small(1):
+        assert requests_of(reader, storage, "0") == [len(columns)] * 4 + [1] * 2
+        assert requests_of(reader, storage, "1") == [1] * 6
+
+
+def test_chunks_that_cannot_be_viewed_after_all_are_read_by_columns_once() -> None:
+    """pyarrow stores small integers as wider ones if it writes no dictionary."""
+    bodies = other_files(COLUMNS, 3 * GROUP, GROUP, use_dictionary=False, write_statistics=False)
+    storage = Case(bodies, COLUMNS, 1, 1).storage()
+    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP)
+    with small(1):
+        assert requests_of(reader, storage, "0") == [len(COLUMNS), 1, 1]
+
+
+def test_a_portion_that_is_another_one_now_and_then_changes_nothing() -> None:
+    storage = Case(OURS, COLUMNS, 1, 1).storage()
+    body = bytearray(OURS[1])
+    header = pq.read_metadata(io.BytesIO(OURS[1])).row_group(2).column(0).data_page_offset
+    body[header + 3] ^= 0x55
+    storage.files["1"] = bytes(body)
+    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP)
+    with small(1):
+        learned(reader, "0")
+        for _ in range(3):
+            assert outcome(rows_read(reader.open("1")), 2, np.arange(GROUP))[1]
+            assert requests_of(reader, storage, "2") == [len(COLUMNS)] * 6
 
 
 def test_values_that_stand_in_the_path_are_taken_with_the_others() -> None:
@@ -309,7 +402,6 @@ class SlowPieces(Pieces):
 
 
 def test_reading_counts_as_such_and_taking_rows_as_shuffling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_outline, "_TAKEN_BYTES", 1)
     clock = FakeClock()
     storage = SlowStorage(clock)
     storage.files["f"] = OURS[0]
@@ -324,7 +416,8 @@ def test_reading_counts_as_such_and_taking_rows_as_shuffling(monkeypatch: pytest
     count, rows = len(COLUMNS), np.arange(10)
     # What is read header by header is laid side by side before its rows are taken.
     for index, (io_ns, decode_ns, shuffle_ns) in enumerate([(1_100, 10, 200), (1_100, 10, 200), (1_000, 0, 100)]):
-        got = file.read_rows(index, rows)
+        with small(1):
+            got = file.read_rows(index, rows)
         assert (got.io_ns, got.decode_ns, got.shuffle_ns) == (io_ns * count, decode_ns * count, shuffle_ns * count)
         assert (got.requests, got.bytes_read) == (count, file.shapes[index].stored_bytes)
         assert file.decoded == ((index + 1) * count, 0)
