@@ -211,8 +211,11 @@ def test_portions_of_many_row_groups_are_larger_so_that_their_requests_are_not_s
 
 @pytest.mark.parametrize(("stored", "cut"), [(4095, False), (4096, True)])
 def test_columns_whose_chunks_are_tiny_are_not_cut(stored: int, cut: bool) -> None:
-    row_group = [chunk(4, stored), chunk(4 + stored, 4096, leaf=1)]
-    assert (Said([row_group]).outline(NUMBERS).by_columns(0) is not None) == cut
+    starts = [4 + number * 8192 for number in range(3)]
+    groups = [[chunk(start, 4096), chunk(start + 4096, 4096, leaf=1)] for start in starts]
+    groups[1][0] = chunk(starts[1], stored)
+    for some in (groups, groups[1:2]):
+        assert (Said(some).outline(NUMBERS).by_columns(0) is not None) == cut
 
 
 def test_what_may_not_be_viewed_is_not_cut_by_columns() -> None:

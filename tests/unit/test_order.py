@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlio_benchmark.plan.order import Order, mixed
+from dlio_benchmark.plan.order import Order, _shared, mixed
 
 keys = st.integers(0, 2**64 - 1)
 
@@ -145,3 +145,8 @@ def test_a_mixed_key_has_64_bits_and_depends_on_every_word(words: list[int], oth
 
 def test_a_mixed_key_depends_on_the_order_of_the_words() -> None:
     assert len({mixed(*words) for words in itertools.permutations([1, 2, 3])}) == 6
+
+
+def test_the_shared_orders_of_all_numbers_of_bits_take_six_mebibytes() -> None:
+    each = [sum(ids.nbytes for ids in _shared(bits, 7)) for bits in range(11, 18)]
+    assert sum(each) == 3 * 8 * sum(1 << bits for bits in range(11, 18)) < 6.1 * (1 << 20)
