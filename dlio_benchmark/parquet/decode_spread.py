@@ -33,8 +33,8 @@ class Held(NamedTuple):
 class Spread:
     """Where the bytes of a portion go in a room of ``bytes`` bytes.
 
-    ``chunks`` are in the order of the file; ``mask`` and ``expected`` are the bytes around values
-    that all portions of the form have in common, one after the other.
+    ``chunks`` are in the order of the file.  Of the bytes around values, one after the other, ``mask`` says which bits
+    all portions of the form have in common, and ``expected`` what they are.
     """
 
     def __init__(self, chunks: Sequence[Held], mask: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
