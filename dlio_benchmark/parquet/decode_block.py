@@ -56,14 +56,11 @@ class BlockDecoder:
     def take(self, portion: Portion, memory: memoryview) -> None:
         """Decode the chunks of ``portion``, whose bytes fill ``memory``."""
         slot, owners = portion.slot, self._plan.owners
-        form = None if self._verify else slot.form
+        form = None if self._verify else slot.fitting(memory)
         if form is not None:
-            fits = form.fits(memory)
-            slot.tell(fits=fits)
-            if fits:
-                self.viewed += len(form.names)
-                self._formed.append((form, memory))
-                return
+            self.viewed += len(form.names)
+            self._formed.append((form, memory))
+            return
         views: list[View] = []
         at = 0
         for number, place in slot.members:

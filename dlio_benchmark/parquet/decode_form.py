@@ -7,9 +7,9 @@ no header read: its values stand where they stood.  A portion that differs in a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ from dlio_benchmark.values import NUMBERS, Sheet, Sheets
 _MORE = np.uint8(0x80)
 _EVERY = np.uint8(0xFF)
 _MOST_MISSES = 2
+_SHORTEST_PAUSE, _MOST_DOUBLINGS = 16, 6
+_MOST_SLOTS, _MOST_CHUNKS = 512, 1 << 15  # a chunk takes about a kilobyte
+
+Member: TypeAlias = tuple[int, int]
 
 
 class View(NamedTuple):
@@ -99,31 +103,93 @@ class Slot:
     """What portions of one make have in common.
 
     ``members`` are their chunks as (number of the row group, place there), and ``names`` their columns.  There is no
-    ``form`` until a second portion was seen, for of many makes there is but one.  ``is_even`` is whether a form may be
-    expected to fit: those of two portions in a row that differ around their values will not.
+    ``form`` until a second portion was seen, for of many makes there is but one.  A portion that differs does not put
+    another form in its place before a second one is as it is.  Threads may share a slot: at worst one of them learns in
+    vain.
     """
 
-    __slots__ = ("form", "is_even", "members", "misses", "names", "seen")
+    __slots__ = ("_misses", "_other", "_pause", "_pauses", "form", "members", "names", "seen")
 
-    def __init__(self, members: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
+    def __init__(self, members: Sequence[Member], names: Sequence[str]) -> None:
         self.members, self.names = members, names
         self.form: Form | None = None
         self.seen = False
-        self.is_even = True
-        self.misses = 0
+        self._other: Form | None = None
+        self._misses = self._pause = self._pauses = 0
 
-    def tell(self, *, fits: bool) -> None:
-        """Take note of whether a portion fitted the form."""
-        self.misses = 0 if fits else self.misses + 1
-        self.is_even = self.misses < _MOST_MISSES
+    def is_promising(self) -> bool:
+        """Return whether the portion that is read next may be expected to fit, as far as the last ones tell.
+
+        After two in a row that did not, or one whose values could not be viewed, it says no for a while, which gets
+        longer each time.
+        """
+        if not self._pause:
+            return True
+        self._pause -= 1
+        return False
+
+    def fitting(self, memory: memoryview) -> Form | None:
+        """Return the form of a portion whose bytes are ``memory``, or None if it is not known."""
+        form, other = self.form, self._other
+        if form is None:
+            return None
+        if form.fits(memory):
+            self.tell_fit()
+            return form
+        if other is not None and other.fits(memory):
+            self.form, self._other = other, form
+            self.tell_fit()
+            return other
+        self._misses += 1
+        if self._misses >= _MOST_MISSES:
+            self._give_up()
+        return None
+
+    def tell_fit(self) -> None:
+        """Take note of a portion that had the form."""
+        self._misses = self._pause = self._pauses = 0
 
     def learn(self, memory: memoryview, views: Sequence[View] | None) -> None:
         """Take note of a portion that was read header by header; None if some of its values could not be viewed."""
         if views is None:
-            self.is_even = False
+            self._give_up()
         elif self.seen:
-            self.form = Form(memory, views, self.members, self.names)
+            form = Form(memory, views, self.members, self.names)
+            if self.form is None:
+                self.form = form
+            else:
+                self._other = form
         self.seen = True
+
+    def _give_up(self) -> None:
+        self._misses = 0
+        self._pause = _SHORTEST_PAUSE << self._pauses
+        self._pauses = min(self._pauses + 1, _MOST_DOUBLINGS)
+
+
+class Slots:
+    """Slots by their makes; all are forgotten when there are too many, or too many chunks in them."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Slot] = {}
+        self._chunks = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._known.values())
+
+    def of(self, make: Hashable, members: Sequence[Member], names: Sequence[str]) -> Slot:
+        """Return the slot of a make, a new one if it is not known."""
+        slot = self._known.get(make)
+        if slot is None:
+            if len(self._known) >= _MOST_SLOTS or self._chunks + len(members) > _MOST_CHUNKS:
+                self._known.clear()
+                self._chunks = 0
+            slot = self._known[make] = Slot(members, names)
+            self._chunks += len(members)
+        return slot
 
 
 def _sheets(members: Sequence[tuple[int, int]], names: Sequence[str], places: Sequence[Place]) -> Sheets | None:

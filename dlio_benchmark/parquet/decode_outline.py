@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from dlio_benchmark.config.model import Column
 from dlio_benchmark.errors import ParquetFileError
 from dlio_benchmark.parquet.decode import Chunk, may_be_viewed
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder
 from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
-from dlio_benchmark.parquet.decode_form import Slot
+from dlio_benchmark.parquet.decode_form import Member, Slot, Slots
 from dlio_benchmark.parquet.decode_plan import Plan, Wanted
 from dlio_benchmark.reader.base import BlockShape
 
@@ -25,10 +25,6 @@ _PORTION_BYTES, _VIEWED_BYTES = 4 << 20, 16 << 20  # about; what is decoded shou
 _TAKEN_BYTES = 6 << 20  # about, and so are these, of which rows are taken right behind the read
 _REQUEST_BYTES = 1 << 20  # for which they may be more
 _PIECE_BYTES = 4 << 10  # columns are not read apart for less: each piece costs as much as copying so many bytes
-_MOST_SLOTS = 512
-
-Slots: TypeAlias = dict[tuple[Any, ...], Slot]
-Member: TypeAlias = tuple[int, int]
 
 
 class Request(NamedTuple):
@@ -193,13 +189,7 @@ class Outline:
         if not viewable:
             return Portion(total, requests, Slot(tuple(members), names))
         make = tuple((number, one.leaf, one.stored_bytes, one.rows, one.values, one.codec) for number, one in chunks)
-        slots = self.slots
-        slot = slots.get(make)
-        if slot is None:
-            if len(slots) >= _MOST_SLOTS:
-                slots.clear()
-            slot = slots[make] = Slot(tuple(members), names)
-        return Portion(total, requests, slot)
+        return Portion(total, requests, self.slots.of(make, tuple(members), names))
 
 
 def _shared_out(sizes: Sequence[int], most: int) -> Iterator[range]:

@@ -156,7 +156,8 @@ class ParquetBlocks:
         with naming(self.path):
             is_plain = self._decode and not self._verify and not self._constants
             layout = self._outline.by_columns(index) if is_plain else None
-            if layout is not None and all(portion.slot.is_even for portion in layout.portions):
+            promises = [portion.slot.is_promising() for portion in layout.portions] if layout is not None else []
+            if layout is not None and all(promises):
                 spent = _Spent()
                 taken = [self._taken(layout, portion, rows, spent) for portion in layout.portions]
                 block = Block(len(rows), _together(taken, self._outline.plan.names))
@@ -175,7 +176,7 @@ class ParquetBlocks:
         else:
             room = self._fetched(layout, portion, spent, spread)
             if spread.fits(room):
-                portion.slot.tell(fits=True)
+                portion.slot.tell_fit()
                 begin_ns = now_ns()
                 taken = spread.taken(room, rows, self._memory)
                 spent.shuffle_ns += now_ns() - begin_ns

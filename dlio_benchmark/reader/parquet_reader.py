@@ -16,7 +16,8 @@ from dlio_benchmark.config.model import Column, Workload
 from dlio_benchmark.errors import DataError, ParquetFileError
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet.decode_footer import Footer, footer_bytes
-from dlio_benchmark.parquet.decode_outline import Outline, Slots
+from dlio_benchmark.parquet.decode_form import Slots
+from dlio_benchmark.parquet.decode_outline import Outline
 from dlio_benchmark.parquet.decode_path import partition_values
 from dlio_benchmark.parquet.decode_plan import Plan, plan
 from dlio_benchmark.reader.base import OpenFile

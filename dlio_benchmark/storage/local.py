@@ -14,7 +14,7 @@ from dlio_benchmark.storage.failures import raise_read, reading, writing
 from dlio_benchmark.storage.output import GrowingFile, LocalOutput, make_folders, sync_folders
 from dlio_benchmark.storage.posix import O_READ, Posix, again, release
 
-_MOST_PIECES = 1024  # in one call, of any system
+_MOST_PIECES = 1024  # in one call of Linux, macOS or a BSD
 
 
 class LocalStorage:

@@ -20,7 +20,8 @@ from dlio_benchmark.errors import ParquetFileError
 from dlio_benchmark.parquet import decode_outline
 from dlio_benchmark.parquet.decode import Chunk
 from dlio_benchmark.parquet.decode_footer import Footer, most_decoded
-from dlio_benchmark.parquet.decode_outline import Layout, Outline, Slots
+from dlio_benchmark.parquet.decode_form import Slots
+from dlio_benchmark.parquet.decode_outline import Layout, Outline
 from dlio_benchmark.parquet.decode_plan import Plan, plan
 from verification.faults import body_end
 
@@ -294,6 +295,25 @@ def test_portions_have_a_slot_together_if_their_chunks_are_alike_and_may_be_view
     assert woven.members == ((0, 1), (0, 0))
     assert woven.names == ("y", "x")
     assert len({id(slot) for slot in (one, larger, fewer, packed, woven)}) == 5
+
+
+def test_slots_are_forgotten_when_there_are_too_many_or_too_many_chunks_in_them() -> None:
+    slots = Slots()
+    first = slots.of(0, [(0, 0)], ["x"])
+    for make in range(512):
+        assert slots.of(make, [(0, 0)], ["x"]).members == [(0, 0)]
+    assert slots.of(0, [(0, 0)], ["x"]) is first
+    assert len(slots) == len(list(slots)) == 512
+    assert slots.of(512, [(0, 0)], ["x"]) in list(slots)
+    assert len(slots) == 1
+    assert slots.of(0, [(0, 0)], ["x"]) is not first
+    large = slots.of(1, [(0, 0)] * (32_768 - 2), ["x"] * (32_768 - 2))
+    assert len(slots) == 3
+    assert slots.of(1, [(0, 0)], ["x"]) is large
+    slots.of(2, [(0, 0)], ["x"])
+    assert len(slots) == 1
+    slots.of(3, [(0, 0)] * 40_000, ["x"] * 40_000)
+    assert len(slots) == 1
 
 
 @pytest.mark.parametrize(("known", "shared"), [(NUMBERS, True), (TEXT, False)])

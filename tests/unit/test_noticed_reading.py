@@ -205,7 +205,7 @@ def test_bits_of_a_checksum_do_not_matter_while_it_is_not_asked_for() -> None:
                 found[name] += np.asarray(values).tolist()
         assert found == right
         assert file.decoded == (8, 0)
-    assert [slot.form is not None for slot in file._outline.slots.values()] == [True]
+    assert [slot.form is not None for slot in file._outline.slots] == [True]
     checked = ParquetRows(storage, None, ReadMode.ROW_GROUP, verify_checksums=True).open("f")
     with pytest.raises(ParquetFileError, match="32 bits"):
         checked.read(0)

@@ -26,6 +26,7 @@ from dlio_benchmark.errors import DlioError, ParquetFileError
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.parquet import decode_outline
 from dlio_benchmark.parquet.decode_block import BlockDecoder
+from dlio_benchmark.parquet.decode_form import Slot
 from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader import parquet_blocks
 from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
@@ -56,6 +57,9 @@ KINDS = [
 ]
 COLUMNS = tuple(Column(f"c{number}", kind) for number, kind in enumerate(KINDS))
 NAMES = [column.name for column in COLUMNS]
+WIDE = tuple(column for column in COLUMNS if column.dtype not in (ColumnType.INT8, ColumnType.UINT8))
+"""The columns that pyarrow stores as they are, too."""
+BITS = tuple(Column(f"c{number}", ColumnType.INT64) for number in range(3))
 CODECS = [Compression.NONE, Compression.NONE, Compression.SNAPPY, Compression.ZSTD]
 GROUP = 500
 """Rows of row groups in which even the smallest integers are laid out so that they may be viewed."""
@@ -223,7 +227,7 @@ def read_and_take(reader: ParquetRows, path: str, index: int, rows: Rows) -> Blo
 
 
 OURS = our_files(COLUMNS, 6 * GROUP, GROUP)
-OTHERS = other_files(COLUMNS, 6 * GROUP, GROUP, use_dictionary=False, write_statistics=False)
+OTHERS = other_files(WIDE, 6 * GROUP, GROUP, use_dictionary=False, write_statistics=False)
 
 
 @pytest.mark.parametrize("bodies", [OURS, OTHERS], ids=["ours", "pyarrow's"])
@@ -234,7 +238,7 @@ def test_damage_is_told_as_it_is_by_reading_the_whole_block(
     body = bytearray(bodies[1])
     data_bytes = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
     body[4 + int(at * (data_bytes - 4))] ^= 1 << bit
-    case = Case([bodies[0], bytes(body)], COLUMNS, window, data.draw(st.sampled_from([1, 3000, 1 << 20])))
+    case = Case([bodies[0], bytes(body)], WIDE, window, data.draw(st.sampled_from([1, 3000, 1 << 20])))
     storage = case.storage()
     reader = case.reader(storage)
     with small(case.portion_bytes):
@@ -243,6 +247,8 @@ def test_damage_is_told_as_it_is_by_reading_the_whole_block(
         for index, shape in enumerate(file.shapes):
             rows = np.random.default_rng(index).permutation(shape.rows)
             storage.reads.clear()
+            if not index:
+                assert all(portion.slot.form is not None for portion in file._outline.by_columns(0).portions)  # type: ignore[union-attr]
             found = outcome(rows_read(file), index, rows)
             asked = sum(length for _, _, length in storage.reads)
             assert found == outcome(partial(read_and_take, case.reader(storage), "1"), index, rows)
@@ -326,38 +332,76 @@ def requests_of(reader: ParquetRows, storage: MemoryStorage, path: str) -> list[
     return found
 
 
-def test_files_that_differ_around_their_values_are_read_as_without_shuffling_from_the_fifth_block_on() -> None:
-    """Two are needed to know the make, and two more to see that it does not fit."""
-    columns = tuple(column for column in COLUMNS if column.dtype not in (ColumnType.INT8, ColumnType.UINT8))
-    bodies = other_files(columns, 6 * GROUP, GROUP, use_dictionary=False, write_statistics=True)
-    storage = Case(bodies, columns, 1, 1).storage()
-    reader = ParquetRows(storage, columns, ReadMode.ROW_GROUP)
+def uneven(columns: tuple[Column, ...], groups: int) -> bytes:
+    """Return a file of values whose statistics, which stand in the headers, are others in each row group."""
+    return other_files(columns, groups * GROUP, GROUP, use_dictionary=False, write_statistics=True)[0]
+
+
+def test_files_that_differ_around_their_values_are_read_as_without_shuffling_but_for_a_try_now_and_then() -> None:
+    """Two blocks are needed to know the make, and two more to see that it does not fit; so it is at each try."""
+    storage = Case([uneven(WIDE, 60)], WIDE, 1, 1).storage()
+    reader, count = ParquetRows(storage, WIDE, ReadMode.ROW_GROUP), len(WIDE)
     with small(1):
-        assert requests_of(reader, storage, "0") == [len(columns)] * 4 + [1] * 2
-        assert requests_of(reader, storage, "1") == [1] * 6
+        assert (
+            requests_of(reader, storage, "0") == [count] * 4 + [1] * 16 + [count] * 2 + [1] * 32 + [count] * 2 + [1] * 4
+        )
 
 
-def test_chunks_that_cannot_be_viewed_after_all_are_read_by_columns_once() -> None:
+def test_chunks_that_cannot_be_viewed_after_all_are_read_by_columns_once_and_at_a_try_now_and_then() -> None:
     """pyarrow stores small integers as wider ones if it writes no dictionary."""
-    bodies = other_files(COLUMNS, 3 * GROUP, GROUP, use_dictionary=False, write_statistics=False)
+    bodies = other_files(COLUMNS, 20 * GROUP, GROUP, use_dictionary=False, write_statistics=False)
     storage = Case(bodies, COLUMNS, 1, 1).storage()
-    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP)
+    reader, count = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP), len(COLUMNS)
     with small(1):
-        assert requests_of(reader, storage, "0") == [len(COLUMNS), 1, 1]
+        assert requests_of(reader, storage, "0") == [count] + [1] * 16 + [count] + [1] * 2
 
 
-def test_a_portion_that_is_another_one_now_and_then_changes_nothing() -> None:
-    storage = Case(OURS, COLUMNS, 1, 1).storage()
-    body = bytearray(OURS[1])
-    header = pq.read_metadata(io.BytesIO(OURS[1])).row_group(2).column(0).data_page_offset
-    body[header + 3] ^= 0x55
-    storage.files["1"] = bytes(body)
-    reader = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP)
+def zeros_and_ones(groups: int, *odd: int) -> bytes:
+    """Return a file of which all row groups have the same statistics but the odd ones, whose first column is zero."""
+    dice = np.random.default_rng(groups)
+    arrays = [dice.integers(0, 2, groups * GROUP) for _ in BITS]
+    for group in odd:
+        arrays[0][group * GROUP : (group + 1) * GROUP] = 0
+    schema = pa.schema([pa.field(column.name, pa.int64(), nullable=False) for column in BITS])
+    sink = io.BytesIO()
+    how = {"use_dictionary": False, "compression": "NONE", "write_statistics": True}
+    pq.write_table(pa.table(arrays, schema), sink, row_group_size=GROUP, **how)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [(), (2,), (3,), (3, 5), (3, 6, 8), (5, 6, 7, 8, 9), (0, 1, 2, 3, 4), (0, 2, 4, 6, 8), (9,)],
+    ids=str,
+)
+def test_portions_that_are_others_now_and_then_or_from_now_on_change_nothing(odd: tuple[int, ...]) -> None:
+    storage = Case([zeros_and_ones(10, *odd), zeros_and_ones(6)], BITS, 1, 1).storage()
+    reader = ParquetRows(storage, BITS, ReadMode.ROW_GROUP)
     with small(1):
-        learned(reader, "0")
-        for _ in range(3):
-            assert outcome(rows_read(reader.open("1")), 2, np.arange(GROUP))[1]
-            assert requests_of(reader, storage, "2") == [len(COLUMNS)] * 6
+        assert requests_of(reader, storage, "0") == [len(BITS)] * 10
+        assert requests_of(reader, storage, "1") == [len(BITS)] * 6
+
+
+def test_reading_by_columns_is_begun_again_when_files_have_become_even() -> None:
+    storage = Case([uneven(WIDE, 4), *our_files(WIDE, 30 * GROUP, GROUP)], WIDE, 1, 1).storage()
+    reader, count = ParquetRows(storage, WIDE, ReadMode.ROW_GROUP), len(WIDE)
+    slot = Slot([(0, 0)], ["x"])
+    with small(1):
+        assert requests_of(reader, storage, "0") == [count] * 4
+        assert requests_of(reader, storage, "1") == [count] * 30  # chunks of another size are another make
+    assert [slot.is_promising() for _ in range(3)] == [True] * 3
+    slot.learn(memoryview(b""), None)
+    assert [slot.is_promising() for _ in range(18)] == [False] * 16 + [True] * 2
+    slot.learn(memoryview(b""), None)
+    assert [slot.is_promising() for _ in range(34)] == [False] * 32 + [True] * 2
+    for _ in range(9):
+        slot.learn(memoryview(b""), None)
+    assert [slot.is_promising() for _ in range(1025)] == [False] * 1024 + [True]
+    slot.learn(memoryview(b""), None)
+    slot.tell_fit()
+    assert slot.is_promising()
+    slot.learn(memoryview(b""), None)
+    assert [slot.is_promising() for _ in range(17)] == [False] * 16 + [True]
 
 
 def test_values_that_stand_in_the_path_are_taken_with_the_others() -> None:
