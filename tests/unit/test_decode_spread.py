@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.memory import Pieces
-from dlio_benchmark.parquet.decode_form import Form, View
+from dlio_benchmark.parquet.decode_form import Form, Slot, View
 from dlio_benchmark.parquet.decode_spread import Held, Spread
 
 KINDS = [np.dtype(kind) for kind in ("<f4", "i1", "<f2", "<i8", "u1", "<i4")]
@@ -86,11 +86,45 @@ def test_values_stand_together_and_what_is_around_them_is_compared(
     assert spread.fits(room) == (not mask[at] & 1 << bit)
 
 
+HEADER = b"\x15\x00\x15\x20\x15\x20\x2c\x15\x02\x15\x00\x15%c\x15\x06\x1c\x00\x00\x00"
+"""Of a page of sixteen bytes; how its levels are laid out does not matter."""
+
+
+def test_a_slot_knows_two_forms_and_counts_what_fits_neither_in_a_row() -> None:
+    a, b, c, d = (memoryview(bytearray(HEADER % octet + bytes(16))) for octet in (2, 4, 6, 8))
+    slot = Slot([(0, 0)], ["x"])
+
+    def learn(memory: memoryview) -> None:
+        slot.learn(memory, [View(0, 35, np.frombuffer(memory, "i1", 16, 19))])
+
+    learn(a)
+    assert slot.fitting(a) is None
+    learn(a)
+    first = slot.form
+    assert first is not None
+    assert slot.fitting(a) is first
+    assert slot.fitting(b) is None
+    learn(b)
+    assert slot.form is first
+    assert slot.fitting(a) is first  # the miss before counts no more
+    assert slot.fitting(c) is None
+    second = slot.fitting(b)
+    assert second is not None
+    assert second is not first
+    assert slot.form is second
+    assert slot.fitting(c) is None
+    assert slot.fitting(a) is first  # nor does that one
+    assert slot.fitting(c) is None
+    assert slot.is_promising()
+    assert slot.fitting(d) is None
+    assert not slot.is_promising()
+    assert slot.fitting(b) is second
+    assert slot.is_promising()
+
+
 @pytest.mark.parametrize(("kind", "is_number"), [("<f4", True), ("V12", False), ("V16", False), ("i1", True)])
 def test_only_values_as_large_as_numbers_are_spread(kind: str, is_number: bool) -> None:
-    memory = memoryview(
-        bytearray(b"\x15\x00\x15\x20\x15\x20\x2c\x15\x02\x15\x00\x15\x06\x15\x06\x1c\x00\x00\x00" + bytes(32))
-    )
+    memory = memoryview(bytearray(HEADER % 6 + bytes(16)))
     values = np.frombuffer(memory, kind, 1, 19)
     form = Form(memory, [View(0, 19 + values.nbytes, values)], [(0, 0)], ["x"])
     assert (form.spread is not None) == is_number

@@ -356,12 +356,12 @@ def test_chunks_that_cannot_be_viewed_after_all_are_read_by_columns_once_and_at_
         assert requests_of(reader, storage, "0") == [count] + [1] * 16 + [count] + [1] * 2
 
 
-def zeros_and_ones(groups: int, *odd: int) -> bytes:
-    """Return a file of which all row groups have the same statistics but the odd ones, whose first column is zero."""
+def zeros_and_ones(groups: int, *odd: int, odder: Sequence[int] = ()) -> bytes:
+    """Return a file whose row groups have the same statistics, but for odd ones: their first column is 0, or 1."""
     dice = np.random.default_rng(groups)
     arrays = [dice.integers(0, 2, groups * GROUP) for _ in BITS]
-    for group in odd:
-        arrays[0][group * GROUP : (group + 1) * GROUP] = 0
+    for group in (*odd, *odder):
+        arrays[0][group * GROUP : (group + 1) * GROUP] = group in odder
     schema = pa.schema([pa.field(column.name, pa.int64(), nullable=False) for column in BITS])
     sink = io.BytesIO()
     how = {"use_dictionary": False, "compression": "NONE", "write_statistics": True}
@@ -380,6 +380,13 @@ def test_portions_that_are_others_now_and_then_or_from_now_on_change_nothing(odd
     with small(1):
         assert requests_of(reader, storage, "0") == [len(BITS)] * 10
         assert requests_of(reader, storage, "1") == [len(BITS)] * 6
+
+
+def test_only_misses_in_a_row_count() -> None:
+    storage = Case([zeros_and_ones(10, 3, odder=[5]), zeros_and_ones(10, 3, odder=[4])], BITS, 1, 1).storage()
+    with small(1):
+        for path, requests in (("0", [len(BITS)] * 10), ("1", [len(BITS)] * 5 + [1] * 5)):
+            assert requests_of(ParquetRows(storage, BITS, ReadMode.ROW_GROUP), storage, path) == requests
 
 
 def test_reading_by_columns_is_begun_again_when_files_have_become_even() -> None:
