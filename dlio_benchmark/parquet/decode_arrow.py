@@ -7,9 +7,11 @@ is read twice or on the side, the bytes are counted where they were fetched, and
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from dlio_benchmark.schema import is_any_list
 from dlio_benchmark.values import Values
 
 _OFFSET_LIMIT_BYTES = 1 << 31
+_LONGEST_WAIT_S = 1.0
 
 
 class _NotFetchedError(OSError):
@@ -127,7 +130,18 @@ def check_chunks(metadata: pq.FileMetaData, file_bytes: int, groups: Sequence[in
     """
     if not groups or not leaves:
         return
-    file = pq.ParquetFile(_Pieces(file_bytes), metadata=metadata, pre_buffer=True)
+    asked = _Pieces(file_bytes)
+    is_left = Event()
+    leaving = weakref.ref(asked, lambda _: is_left.set())
+    _look_at(asked, metadata, groups, leaves)
+    del asked
+    # Threads of pyarrow's ask for the bytes.  One that came to an interpreter that ends would abort the process.
+    is_left.wait(_LONGEST_WAIT_S)
+    del leaving
+
+
+def _look_at(asked: _Pieces, metadata: pq.FileMetaData, groups: Sequence[int], leaves: Sequence[int]) -> None:
+    file = pq.ParquetFile(asked, metadata=metadata, pre_buffer=True)
     try:
         file.reader.read_row_groups(list(groups), column_indices=list(leaves), use_threads=False)
     except _NotFetchedError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import mmap
 import re
+import weakref
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
+from dlio_benchmark.parquet import decode_arrow
 from dlio_benchmark.parquet.decode_arrow import ArrowDecoder, check_chunks, octets_of, values_of
 
 MUCH = 1 << 30
@@ -90,6 +93,32 @@ def test_chunks_that_contradict_themselves_are_found_wherever_they_are_looked_fo
                 check_chunks(metadata, len(file.body), groups, leaves)
         for groups, leaves in (([1 - group], [0, 1]), ([0, 1], [1 - leaf]), ([], [0, 1]), ([0, 1], [])):
             check_chunks(metadata, len(file.body), groups, leaves)
+
+
+def test_no_thread_is_left_that_may_come_to_python_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread holds what is read from until somebody waits for it."""
+    waited, held = Event(), []
+
+    class Waiting(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.set()
+            return super().wait(timeout)
+
+    def hold(asked: object) -> None:
+        held.append(weakref.ref(asked))
+        waited.wait()
+
+    def look(asked: object, *_: Any) -> None:
+        Thread(target=hold, args=(asked,)).start()
+
+    monkeypatch.setattr(decode_arrow, "Event", Waiting)
+    monkeypatch.setattr(decode_arrow, "_look_at", look)
+    file = OneFile(row_group_size=50)
+    try:
+        check_chunks(file.metadata, len(file.body), [0], [0])
+        assert [reference() for reference in held] == [None]
+    finally:
+        waited.set()
 
 
 CHUNKED: dict[str, tuple[pa.ChunkedArray, pa.DataType]] = {

@@ -253,8 +253,9 @@ def test_the_module_does_what_it_is_for(evidence: Recorder, tmp_path: Path, name
 
     def check(installed: Installed) -> None:
         ended = installed.run("python", "-c", SAY + use.program, cwd=tmp_path)
-        last = ended.stdout.strip().splitlines()[-1:] or ["null"]
-        evidence.equal(json.loads(last[0]), use.wanted, what=use.what)
+        last = ended.stdout.strip().splitlines()[-1:]
+        found = json.loads(last[0]) if last else f"nothing, status {ended.code}: {ended.stderr[-300:]}"
+        evidence.equal(found, use.wanted, what=use.what)
 
     check(package())
     stubbed = Installed(tmp_path / "site")
