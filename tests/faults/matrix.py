@@ -47,6 +47,8 @@ AT_ONCE = 2
 Those that count the time to a deadline run alone, and so do larger ones, of which it matters who died first.
 """
 STANDING = re.compile(r"dlio_benchmark: some ranks stand still\n(  - .*\n)*")
+NOT_BEGUN = "The PMIx server's listener thread failed to start"
+"""What Open MPI's launcher says in place of starting a job, now and then on a loaded machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,8 +379,8 @@ def run(many: int, folder: str, seed: int) -> Finding:
             }
         for number, (name, stage) in enumerate(asked):
             ended = jobs[number].result() if number in jobs else cell(site, name, stage, f"{number}")
-            if ended.stood_still:
-                found.count("jobs made again, for the machine stood still")
+            if ended.stood_still or NOT_BEGUN in ended.said:
+                found.count("jobs made again, for the machine stood still or their launcher did not start")
                 ended = cell(site, name, stage, f"{number}-again")
             _note(site.mpi, name, stage, ended, found)
     return found
