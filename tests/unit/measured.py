@@ -1,7 +1,8 @@
-"""Memory that says what it was asked for."""
+"""Memory that says what it was asked for, or takes its time."""
 
 from __future__ import annotations
 
+from dlio_benchmark.clock import FakeClock
 from dlio_benchmark.memory import Pieces
 
 
@@ -18,3 +19,16 @@ class Measured(Pieces):
         self.asked.append(size)
         self.rooms.append(memoryview(bytearray(size)))
         return self.rooms[-1]
+
+
+class SlowPieces(Pieces):
+    """Memory of which each piece takes 100 ns to get."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def reserve(self, size: int) -> memoryview:
+        """Return memory a little later."""
+        self.clock.advance(100)
+        return super().reserve(size)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from measured import SlowPieces
 
 from dlio_benchmark.batch import Block
 from dlio_benchmark.clock import FakeClock
@@ -53,19 +54,6 @@ class Slow:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-class SlowPieces(Pieces):
-    """Memory of which each piece takes 100 ns to get."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__()
-        self.clock = clock
-
-    def reserve(self, size: int) -> memoryview:
-        """Return memory a little later."""
-        self.clock.advance(100)
-        return super().reserve(size)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measured import SlowPieces
 from numpy.typing import NDArray
 
 from dlio_benchmark.batch import Block
@@ -438,18 +439,6 @@ class SlowStorage(MemoryStorage):
 
         file.pread = pread  # type: ignore[method-assign]
         return file
-
-
-class SlowPieces(Pieces):
-    """Memory of which each piece takes 100 ns to get."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__()
-        self.clock = clock
-
-    def reserve(self, size: int) -> memoryview:
-        self.clock.advance(100)
-        return super().reserve(size)
 
 
 def test_reading_counts_as_such_and_taking_rows_as_shuffling(monkeypatch: pytest.MonkeyPatch) -> None:
