@@ -3,139 +3,44 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from measured import SlowPieces
-from numpy.typing import NDArray
+from taking import (
+    COLUMNS,
+    GROUP,
+    NAMES,
+    WIDE,
+    Case,
+    Rows,
+    cases,
+    learned,
+    other_files,
+    our_files,
+    rows_by_pyarrow,
+    same,
+    small,
+)
 
 from dlio_benchmark.batch import Block
 from dlio_benchmark.clock import FakeClock
-from dlio_benchmark.common.enumerations import ColumnType, Compression, DatasetType, ReadMode
+from dlio_benchmark.common.enumerations import ColumnType, Compression, ReadMode
 from dlio_benchmark.config.model import Column
-from dlio_benchmark.data_generator.parquet_generator import ParquetFiles
 from dlio_benchmark.errors import DlioError, ParquetFileError
 from dlio_benchmark.memory import Pieces
-from dlio_benchmark.parquet import decode_outline
 from dlio_benchmark.parquet.decode_block import BlockDecoder
-from dlio_benchmark.parquet.decode_form import Slot
-from dlio_benchmark.plan.generation import PlannedFile
 from dlio_benchmark.reader import parquet_blocks
 from dlio_benchmark.reader.parquet_blocks import ParquetBlocks
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
 from dlio_benchmark.values import Viewed
-
-Rows = NDArray[np.int64]
-
-
-@contextmanager
-def small(portion_bytes: int) -> Iterator[None]:
-    """Let portions of columns be of about so many bytes, and chunks however small."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode_outline, "_TAKEN_BYTES", portion_bytes)
-        patch.setattr(decode_outline, "_REQUEST_BYTES", 1)
-        patch.setattr(decode_outline, "_PIECE_BYTES", 1)
-        yield
-
-
-KINDS = [
-    ColumnType.FLOAT32,
-    ColumnType.INT8,
-    ColumnType.FLOAT16,
-    ColumnType.INT64,
-    ColumnType.UINT8,
-    ColumnType.FLOAT32,
-]
-COLUMNS = tuple(Column(f"c{number}", kind) for number, kind in enumerate(KINDS))
-NAMES = [column.name for column in COLUMNS]
-WIDE = tuple(column for column in COLUMNS if column.dtype not in (ColumnType.INT8, ColumnType.UINT8))
-"""The columns that pyarrow stores as they are, too."""
-BITS = tuple(Column(f"c{number}", ColumnType.INT64) for number in range(3))
-CODECS = [Compression.NONE, Compression.NONE, Compression.SNAPPY, Compression.ZSTD]
-GROUP = 500
-"""Rows of row groups in which even the smallest integers are laid out so that they may be viewed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """Files of the same shape, and how they are read."""
-
-    bodies: Sequence[bytes]
-    columns: tuple[Column, ...]
-    window: int
-    portion_bytes: int
-
-    def reader(self, storage: MemoryStorage) -> ParquetRows:
-        return ParquetRows(storage, self.columns, ReadMode.ROW_GROUP, group_window=self.window)
-
-    def storage(self) -> MemoryStorage:
-        storage = MemoryStorage()
-        storage.files.update({f"{number}": body for number, body in enumerate(self.bodies)})
-        return storage
-
-
-def our_files(columns: tuple[Column, ...], rows: int, group: int, codec: Compression = Compression.NONE) -> list[bytes]:
-    storage = MemoryStorage()
-    for number in range(3):
-        ParquetFiles(columns, codec, row_group_size=group).write(
-            PlannedFile(DatasetType.TRAIN, number, f"{number}", rows), storage
-        )
-    return list(storage.files.values())
-
-
-def other_files(columns: Sequence[Column], rows: int, group: int, **options: Any) -> list[bytes]:
-    """Return files as pyarrow writes them, of columns without nulls."""
-    bodies = []
-    schema = pa.schema([pa.field(one.name, pa.from_numpy_dtype(str(one.dtype)), nullable=False) for one in columns])
-    for number in range(3):
-        dice = np.random.default_rng(number)
-        arrays = [dice.integers(0, 1 << 14, rows).astype(str(one.dtype)) for one in columns]
-        sink = io.BytesIO()
-        pq.write_table(pa.table(arrays, schema), sink, row_group_size=group, compression="NONE", **options)
-        bodies.append(sink.getvalue())
-    return bodies
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    count = draw(st.integers(1, len(COLUMNS)))
-    columns = tuple(draw(st.permutations(COLUMNS[:count])))
-    group = draw(st.integers(1, 20) | st.just(GROUP))
-    rows = group * draw(st.integers(0, 6)) + draw(st.integers(1, group))
-    if draw(st.booleans()):
-        bodies = our_files(COLUMNS[:count], rows, group, draw(st.sampled_from(CODECS)))
-    else:
-        bodies = other_files(
-            COLUMNS[:count],
-            rows,
-            group,
-            use_dictionary=draw(st.booleans()),
-            write_statistics=draw(st.booleans()),
-            write_page_checksum=draw(st.booleans()),
-            data_page_version=draw(st.sampled_from(["1.0", "2.0"])),
-            data_page_size=draw(st.sampled_from([16, 1 << 20])),
-        )
-    wanted = columns[: draw(st.integers(1, count))]
-    return Case(bodies, wanted, draw(st.integers(1, 4)), draw(st.sampled_from([1, 200, 5000, 1 << 20])))
-
-
-def rows_by_pyarrow(body: bytes, names: Sequence[str]) -> dict[str, Any]:
-    table = pq.read_table(io.BytesIO(body), columns=list(names))
-    return {name: table.column(name).to_numpy() for name in names}
-
-
-def same(found: Any, wanted: Any) -> bool:
-    return bool(found.dtype == wanted.dtype and found.tobytes() == wanted.tobytes())
 
 
 @given(case=cases(), data=st.data())
@@ -161,14 +66,6 @@ def test_rows_taken_are_those_of_the_block_and_each_byte_is_read_once(case: Case
                 first += shape.rows
             assert file.decoded[0] + file.decoded[1] == len(names) * sum(shape.row_groups for shape in file.shapes)
             file.close()
-
-
-def learned(reader: ParquetRows, path: str) -> None:
-    """Let ``reader`` see two blocks of the make, so that it knows the next one."""
-    for _ in range(2):
-        file = reader.open(path)
-        file.read_rows(0, np.arange(file.shapes[0].rows))
-        file.close()
 
 
 @pytest.mark.parametrize("window", [1, 3])
@@ -319,97 +216,6 @@ def test_a_damaged_value_is_told_if_checksums_are_to_be_verified() -> None:
             learned(reader, "0")
             found = outcome(rows_read(reader.open("1")), 1, np.arange(GROUP))
         assert ("checksum" in found[1]) == verify
-
-
-def requests_of(reader: ParquetRows, storage: MemoryStorage, path: str) -> list[int]:
-    """Return how many requests each block of a file takes whose rows are taken; the rows are those of the file."""
-    names = [column.name for column in reader.columns or ()]
-    file, whole, found, first = reader.open(path), rows_by_pyarrow(storage.files[path], names), [], 0
-    for index, shape in enumerate(file.shapes):
-        got = file.read_rows(index, np.arange(shape.rows))
-        assert all(same(values, whole[name][first : first + shape.rows]) for name, values in got.block.columns.items())
-        found.append(got.requests)
-        first += shape.rows
-    return found
-
-
-def uneven(columns: tuple[Column, ...], groups: int) -> bytes:
-    """Return a file of values whose statistics, which stand in the headers, are others in each row group."""
-    return other_files(columns, groups * GROUP, GROUP, use_dictionary=False, write_statistics=True)[0]
-
-
-def test_files_that_differ_around_their_values_are_read_as_without_shuffling_but_for_a_try_now_and_then() -> None:
-    """Two blocks are needed to know the make, and two more to see that it does not fit; so it is at each try."""
-    storage = Case([uneven(WIDE, 60)], WIDE, 1, 1).storage()
-    reader, count = ParquetRows(storage, WIDE, ReadMode.ROW_GROUP), len(WIDE)
-    with small(1):
-        assert (
-            requests_of(reader, storage, "0") == [count] * 4 + [1] * 16 + [count] * 2 + [1] * 32 + [count] * 2 + [1] * 4
-        )
-
-
-def test_chunks_that_cannot_be_viewed_after_all_are_read_by_columns_once_and_at_a_try_now_and_then() -> None:
-    """pyarrow stores small integers as wider ones if it writes no dictionary."""
-    bodies = other_files(COLUMNS, 20 * GROUP, GROUP, use_dictionary=False, write_statistics=False)
-    storage = Case(bodies, COLUMNS, 1, 1).storage()
-    reader, count = ParquetRows(storage, COLUMNS, ReadMode.ROW_GROUP), len(COLUMNS)
-    with small(1):
-        assert requests_of(reader, storage, "0") == [count] + [1] * 16 + [count] + [1] * 2
-
-
-def zeros_and_ones(groups: int, *odd: int, odder: Sequence[int] = ()) -> bytes:
-    """Return a file whose row groups have the same statistics, but for odd ones: their first column is 0, or 1."""
-    dice = np.random.default_rng(groups)
-    arrays = [dice.integers(0, 2, groups * GROUP) for _ in BITS]
-    for group in (*odd, *odder):
-        arrays[0][group * GROUP : (group + 1) * GROUP] = group in odder
-    schema = pa.schema([pa.field(column.name, pa.int64(), nullable=False) for column in BITS])
-    sink = io.BytesIO()
-    how = {"use_dictionary": False, "compression": "NONE", "write_statistics": True}
-    pq.write_table(pa.table(arrays, schema), sink, row_group_size=GROUP, **how)
-    return sink.getvalue()
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [(), (2,), (3,), (3, 5), (3, 6, 8), (5, 6, 7, 8, 9), (0, 1, 2, 3, 4), (0, 2, 4, 6, 8), (9,)],
-    ids=str,
-)
-def test_portions_that_are_others_now_and_then_or_from_now_on_change_nothing(odd: tuple[int, ...]) -> None:
-    storage = Case([zeros_and_ones(10, *odd), zeros_and_ones(6)], BITS, 1, 1).storage()
-    reader = ParquetRows(storage, BITS, ReadMode.ROW_GROUP)
-    with small(1):
-        assert requests_of(reader, storage, "0") == [len(BITS)] * 10
-        assert requests_of(reader, storage, "1") == [len(BITS)] * 6
-
-
-def test_only_misses_in_a_row_count() -> None:
-    storage = Case([zeros_and_ones(10, 3, odder=[5]), zeros_and_ones(10, 3, odder=[4])], BITS, 1, 1).storage()
-    with small(1):
-        for path, requests in (("0", [len(BITS)] * 10), ("1", [len(BITS)] * 5 + [1] * 5)):
-            assert requests_of(ParquetRows(storage, BITS, ReadMode.ROW_GROUP), storage, path) == requests
-
-
-def test_reading_by_columns_is_begun_again_when_files_have_become_even() -> None:
-    storage = Case([uneven(WIDE, 4), *our_files(WIDE, 30 * GROUP, GROUP)], WIDE, 1, 1).storage()
-    reader, count = ParquetRows(storage, WIDE, ReadMode.ROW_GROUP), len(WIDE)
-    slot = Slot([(0, 0)], ["x"])
-    with small(1):
-        assert requests_of(reader, storage, "0") == [count] * 4
-        assert requests_of(reader, storage, "1") == [count] * 30  # chunks of another size are another make
-    assert [slot.is_promising() for _ in range(3)] == [True] * 3
-    slot.learn(memoryview(b""), None)
-    assert [slot.is_promising() for _ in range(18)] == [False] * 16 + [True] * 2
-    slot.learn(memoryview(b""), None)
-    assert [slot.is_promising() for _ in range(34)] == [False] * 32 + [True] * 2
-    for _ in range(9):
-        slot.learn(memoryview(b""), None)
-    assert [slot.is_promising() for _ in range(1025)] == [False] * 1024 + [True]
-    slot.learn(memoryview(b""), None)
-    slot.tell_fit()
-    assert slot.is_promising()
-    slot.learn(memoryview(b""), None)
-    assert [slot.is_promising() for _ in range(17)] == [False] * 16 + [True]
 
 
 def test_values_that_stand_in_the_path_are_taken_with_the_others() -> None:
