@@ -74,7 +74,9 @@ def test_the_generator_follows_the_arguments(evidence: Recorder, tmp_path: Path)
         for columns, size in ((list(COLUMNS), 8), (NARROW, 15)):
             folder = tmp_path / str(next(turns))
             arguments_for(folder, columns=[dict(column) for column in columns], row_group_size=size)
-            for footer in written_by_the_generator(folder):
+            footers = written_by_the_generator(folder)
+            evidence.equal([footer.rows for footer in footers], [40] * 3, what="rows written")
+            for footer in footers:
                 evidence.equal(list(footer.types), [column["name"] for column in columns], what="columns of a file")
                 evidence.equal(footer.row_groups[0], size, what="rows of the first row group")
 
