@@ -40,7 +40,7 @@ LAYERS = (
     + _layer("parquet.decode_plan parquet.write_file")
     + _layer("engine.agree engine.beside engine.generate"),
     _layer("engine"),
-    _layer("report mlpstorage job main postprocessor witness"),
+    _layer("report mlpstorage job command main postprocessor witness"),
 )
 PURE = 2
 NOT_IN_PURE = ("os", "pyarrow.parquet", "mpi4py", "torch")
@@ -53,6 +53,7 @@ LAZY = {
     ("", "rich"): "draws on terminals only",
     ("dlio_benchmark.comm", "dlio_benchmark.comm_mpi"): "starts MPI, and only a launched process may do that",
     ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "PyTorch is an extra, and takes seconds",
+    ("dlio_benchmark.command", "dlio_benchmark.config"): "help loads nothing, and the list of keys all of them",
     ("dlio_benchmark.main", "dlio_benchmark"): "help loads nothing, and a rank what its part of the work needs",
     (
         "dlio_benchmark.witness",

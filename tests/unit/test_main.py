@@ -13,9 +13,10 @@ from omegaconf import OmegaConf
 from dlio_benchmark import main as main_module
 from dlio_benchmark import session
 from dlio_benchmark.comm import Solo
+from dlio_benchmark.command import parse
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.errors import CannotCreateError, ConfigError, DlioError, Exit, UsageError
-from dlio_benchmark.main import DLIOBenchmark, output_folder, parse, query, run
+from dlio_benchmark.main import DLIOBenchmark, output_folder, query, run
 
 
 @pytest.fixture(autouse=True)
