@@ -15,6 +15,7 @@ BROKEN = {
     "test_one_rank_raises_before_a_collective": Outcome.FAILED,
     "test_root_broadcasts_alone": Outcome.FAILED,
     "test_skipped_on_one_rank_only": Outcome.FAILED,
+    "test_expected_to_fail_on_one_rank_only": Outcome.FAILED,
     "test_fails_on_all_as_expected": Outcome.XFAILED,
     "test_setup_fails_on_one_rank": Outcome.ERROR,
     "test_message_from_the_dead": Outcome.FAILED,

@@ -186,11 +186,13 @@ def _unite(report: pytest.TestReport, reports: list[Report]) -> None:
         if hasattr(report, "wasxfail"):
             del report.wasxfail
         report.outcome, report.longrepr = "failed", _account(failed, len(reports))
-    elif "skipped" in words and len(words) > 1:
-        story = ", ".join(f"rank {r.rank} {r.status}" for r in reports)
-        report.outcome, report.longrepr = "failed", f"skipped on some ranks only: {story}"
     elif words == {"xfailed", "xpassed"}:
         report.outcome = "skipped"  # an expected failure, seen on some ranks
+    elif len(words) > 1:
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+        story = ", ".join(f"rank {r.rank} {r.status}" for r in reports)
+        report.outcome, report.longrepr = "failed", f"the ranks do not end alike: {story}"
 
 
 def _account(failed: list[Report], size: int) -> str:

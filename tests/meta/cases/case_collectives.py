@@ -37,6 +37,11 @@ def test_skipped_on_one_rank_only(comm):
         pytest.skip("only here")
 
 
+def test_expected_to_fail_on_one_rank_only(comm):
+    if comm.rank == 1:
+        pytest.xfail("later")
+
+
 @pytest.mark.xfail(reason="known", strict=True)
 def test_fails_on_all_as_expected(comm):
     assert comm.allreduce(1) == 0
