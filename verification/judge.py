@@ -169,7 +169,7 @@ def _settle(
     mine = tuple(check for check in checks if claim.id in check.claims)
     parts = [_settle(catalogue[part], catalogue, checks, now, verdicts) for part in claim.rests_on]
     open_parts = [part for part in parts if part.status not in SETTLED]
-    if claim.rests_on and not mine:
+    if claim.is_a_sum and not mine:
         shown = any(part.status is Status.VERIFIED for part in parts)
         finding: Finding = (Status.VERIFIED, ()) if shown or open_parts else NOTHING_APPLIES
     else:

@@ -26,7 +26,10 @@ def lint(root: Path, known: Catalogue, ranks: Sequence[int], today: date | None 
     problems = list(problems)
     if not problems:
         problems += orphans(known, bindings)
-    problems += unknown_or_untried(known, strings_of(root))
+    try:
+        problems += unknown_or_untried(known, strings_of(root))
+    except SyntaxError as error:
+        problems.append(f"{error.filename}:{error.lineno}: {error.msg}")
     now = today or datetime.now(UTC).date()
     problems += [
         f"the expected failure of {e.claim} on {e.target} expired on {e.expires}: {e.reason}"
@@ -56,7 +59,7 @@ def orphans(known: Catalogue, bindings: Bindings) -> list[str]:
     """Return claims that no test shows, or not as often or not with as many ranks as they want."""
     problems = []
     for claim in known.claims.values():
-        if claim.rests_on or "computed" in claim.subject:
+        if claim.is_a_sum or "computed" in claim.subject:
             continue
         tests = bindings.get(claim.id, {})
         if len(tests) < claim.checks:

@@ -112,6 +112,11 @@ class Claim:
     requirement: str = ""
     subject: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_a_sum(self) -> bool:
+        """Whether it says no more than the claims that it rests on, so that it needs no test of its own."""
+        return bool(self.rests_on) and not (self.saboteurs or self.must_cover or self.bounds)
+
 
 class EvidenceKind(Enum):
     """Whether a record is a figure, a count of generated cases, or the trial of a saboteur."""

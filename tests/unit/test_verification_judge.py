@@ -40,6 +40,7 @@ CLAIM = Claim(
     saboteurs=("wrong",),
     must_cover={"codec": {"zstd": 2}},
 )
+SUM = replace(CLAIM, saboteurs=(), must_cover={}, bounds={})
 FIGURE = Evidence(EvidenceKind.FIGURE, "bytes", True, 7, at_most=10, unit="B", margin=3)
 COVER = Evidence(EvidenceKind.COVER, "codec", True, "zstd", times=2)
 CAUGHT = Evidence(EvidenceKind.SABOTEUR, "wrong", True)
@@ -138,11 +139,20 @@ def test_expected_failures_are_run_and_cannot_rot() -> None:
 
 
 def test_what_rests_on_a_gap_is_a_gap() -> None:
-    whole = replace(CLAIM, id="whole-1", rests_on=("sample-1",), saboteurs=())
+    whole = replace(SUM, id="whole-1", rests_on=("sample-1",))
     assert judge([CLAIM, whole], COMPLETE, NOW)["whole-1"].status is Status.VERIFIED
     verdict = judge([CLAIM, whole], (GOOD,), NOW)["whole-1"]
     assert verdict.status is Status.NOT_RUN
     assert verdict.reasons == ("rests on sample-1: NOT RUN",)
+
+
+@pytest.mark.parametrize("own", ["saboteurs", "must_cover", "bounds"])
+def test_a_claim_that_wants_something_of_its_own_is_not_shown_by_its_parts(own: str) -> None:
+    whole = replace(SUM, id="whole-1", rests_on=("sample-1",), **{own: getattr(CLAIM, own)})
+    assert judge([CLAIM, whole], COMPLETE, NOW)["whole-1"].status is Status.NO_CHECK
+    mine = [replace(check, claims={"sample-1": 2, "whole-1": 2}) for check in COMPLETE]
+    wanted = Status.VERIFIED if own == "saboteurs" else Status.VACUOUS
+    assert judge([CLAIM, whole], mine, NOW)["whole-1"].status is wanted
 
 
 evidences = st.builds(
@@ -234,7 +244,7 @@ def test_a_value_is_within_its_bounds_or_not(value: float, low: float | None, hi
 def test_a_part_that_does_not_apply_leaves_the_whole_to_the_rest() -> None:
     part = replace(CLAIM, id="part-1", needs=frozenset({"front end"}))
     other = replace(CLAIM, id="part-2")
-    whole = replace(CLAIM, id="whole-1", rests_on=("part-1", "part-2"), saboteurs=())
+    whole = replace(SUM, id="whole-1", rests_on=("part-1", "part-2"))
     none = replace(whole, id="whole-2", rests_on=("part-1",))
     found = judge([part, other, whole, none], [replace(one, claims={"part-2": 2}) for one in COMPLETE], NOW)
     assert {name: verdict.status for name, verdict in found.items()} == {
