@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -60,6 +61,22 @@ def claims_of(item: pytest.Item) -> dict[str, int]:
 def shows(item: pytest.Item, claims: Iterable[Claim]) -> bool:
     """Return whether ``item`` is bound to one of ``claims``."""
     return any(claim.id in claims_of(item) for claim in claims)
+
+
+MARK = re.compile(r"mark\.claim\(([^)]*)\)")
+NAME = re.compile(r"""["']([^"']+)["']""")
+
+
+def claims_in(source: str, catalogue: Catalogue) -> dict[str, int]:
+    """Return the claims that a text marks tests with, for a module that was never imported whole.
+
+    A mark whose ids are not written out could be any, so all claims are returned then.
+    """
+    found: set[str] = set()
+    for mark in MARK.finditer(source):
+        names = set(NAME.findall(mark[1]))
+        found |= names or set(catalogue.claims)
+    return {name: catalogue.claims[name].revision for name in sorted(found & catalogue.claims.keys())}
 
 
 def is_collective(item: pytest.Item) -> bool:

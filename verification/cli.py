@@ -20,12 +20,13 @@ from verification.gate import Demands, objections
 from verification.lint import lint
 from verification.matrix import matrix
 from verification.report.markdown import evidence_cell
-from verification.run import Plan, conclude, run
+from verification.report.result import SCHEMA_NAME
+from verification.run import RESULT, Plan, conclude, run
 from verification.targets.cli import target
 from verification.targets.exchange import exchange, markdown
 
 OUT = "verification-out"
-RESULT = "verification.json"
+PROFILES = ("dev", "ci", "nightly")
 PASSED, GAPS, USAGE = 0, 1, 2
 
 Command = Callable[[argparse.Namespace], int]
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except VerificationError as error:
         print(error, file=sys.stderr)
-        return USAGE
+    except OSError as error:
+        print(error if error.filename is None else f"{error.filename}: {error.strerror}", file=sys.stderr)
+    return USAGE
 
 
 def console() -> None:
@@ -62,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("paths", nargs="*", help="tests to run instead of the stages unit, mpi, end to end, harness")
     one.add_argument("--claims", type=_words, default=(), metavar="IDS", help="only these claims, e.g. truth-4,link-*")
     one.add_argument("--ranks", type=_numbers, default=(1, 2), metavar="N,..", help="numbers of ranks (default 1,2)")
-    one.add_argument("--profile", default="ci", help="Hypothesis profile: dev, ci (default), nightly")
+    one.add_argument("--profile", default="ci", choices=PROFILES, help="Hypothesis profile (default ci)")
     one.add_argument("--target", default="native", help="what is verified: native, [NAME=]PYTHON or [NAME=]COMMAND")
     one.add_argument("--out", type=Path, default=Path(OUT), help=f"folder of the report (default {OUT})")
     one.add_argument(
@@ -85,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--require", choices=["must", "all"], default="must", help="which claims must be VERIFIED")
     one.add_argument("--not-run", type=int, default=0, help="how many claims may be NOT RUN or without a check")
     one.add_argument("--ranks", type=_numbers, default=(), help="numbers of ranks with which checks must have run")
+    one.add_argument("--partial", action="store_true", help="the result may be about some of the claims only")
     one.add_argument("--baseline", type=Path, help="an older result: its claims must still exist, its passes stay")
 
     one = command("why", _why, "say why a claim has its status")
@@ -129,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     plan = Plan(root=Path.cwd(), out=options.out, claims=options.claims, target=options.target)
-    return _tell(conclude(plan, options.journals, ()), options.out)
+    return _tell(conclude(plan, options.journals), options.out)
 
 
 def _tell(result: Mapping[str, Any], out: Path) -> int:
@@ -161,7 +165,7 @@ def _matrix(options: argparse.Namespace) -> int:
 
 
 def _gate(options: argparse.Namespace) -> int:
-    demands = Demands(every_claim=options.require == "all", not_run=options.not_run, ranks=options.ranks)
+    demands = Demands(options.require == "all", options.not_run, options.ranks, options.partial)
     baseline = _load(options.baseline) if options.baseline else None
     found = objections(_load(options.result), demands, baseline)
     for objection in found:
@@ -204,4 +208,6 @@ def _load(path: Path) -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VerificationError(f"{path}: cannot be read as a result: {error}") from None
+    if not isinstance(loaded, dict) or loaded.get("schema") != SCHEMA_NAME:
+        raise VerificationError(f"{path}: is no result of a verification: it has not the schema {SCHEMA_NAME!r}")
     return loaded

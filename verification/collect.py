@@ -13,6 +13,8 @@ from verification.model import Check, Evidence, EvidenceKind, Outcome
 Key = tuple[str, int]
 Writer = tuple[Path, str, int, int]
 STACK_LIMIT = 20_000
+ENDS = (0, 1, 5)
+"""How pytest ends if it ran what it was told to: all passed, some failed, nothing collected."""
 FATAL = {"Fatal Python error": Outcome.CRASHED, "Timeout (": Outcome.TIMEOUT}
 
 
@@ -225,10 +227,14 @@ def _gaps(lines: list[Line]) -> Iterable[str]:
         if line.attempt == last[line.folder, line.stream]:
             writer = (line.folder, line.stream, line.rank, line.size)
             (finished if line.event == "finish" else opened).add(writer)
+            if line.stream != SUPERVISOR:
+                opened |= {(line.folder, line.stream, rank, line.size) for rank in range(line.size)}
+            if line.event == "finish" and line.body.get("exit", 0) not in ENDS:
+                yield f"{line.folder.name}/{line.stream}: pytest ended with {line.body['exit']}"
     for folder, stream, rank, size in sorted(opened - finished, key=str):
         who = f"rank {rank} of {size}" if stream != SUPERVISOR else "the supervisor"
         yield f"{folder.name}/{stream}: {who} did not finish"
-    yield from (f"{line.folder.name}: {line['gap']}" for line in lines if line.event == "gap")
+    yield from dict.fromkeys(f"{line.folder.name}: {line['gap']}" for line in lines if line.event == "gap")
     if not lines:
         yield "the journal is empty"
 

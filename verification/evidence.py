@@ -48,6 +48,11 @@ class Recorder:
         """Everything recorded so far, in the order of first mention."""
         return tuple(self._records.values())
 
+    @property
+    def held(self) -> int:
+        """The number of figures recorded so far, by name: a count of cases and a caught saboteur are none."""
+        return sum(record.kind is EvidenceKind.FIGURE for record in self.records)
+
     def reset(self, arena: Arena | None = None) -> None:
         """Forget everything: another test begins, in ``arena`` if it runs on several ranks."""
         self._records.clear()

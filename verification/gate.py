@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Result = Mapping[str, Any]
+NATIVE = "native"
 UNSHOWN = frozenset({"NOT RUN", "NO CHECK"})
 
 
@@ -17,6 +18,7 @@ class Demands:
     every_claim: bool = False
     not_run: int = 0
     ranks: tuple[int, ...] = ()
+    partial: bool = False
 
 
 def objections(result: Result, demands: Demands, baseline: Result | None = None) -> list[str]:
@@ -24,6 +26,8 @@ def objections(result: Result, demands: Demands, baseline: Result | None = None)
     found = [f"incomplete: {reason}" for reason in result["incomplete_because"]]
     if not result["complete"] and not found:
         found.append("incomplete")
+    if result["scope"] and result["target"] == NATIVE and not demands.partial:
+        found.append(f"it is about {', '.join(result['scope'])} only")
     if result["human_verification"]:
         found.append("something was left to a human")
     wanted = [row for row in result["claims"] if demands.every_claim or row["level"] == "must"]

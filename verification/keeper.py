@@ -16,7 +16,7 @@ from typing import Protocol
 
 import pytest
 
-from verification.binding import as_rows, bind, claims_of, is_collective, min_size, shows, sizes_of
+from verification.binding import as_rows, bind, claims_in, claims_of, is_collective, min_size, shows, sizes_of
 from verification.catalogue import Catalogue
 from verification.errors import CatalogueError
 from verification.evidence import Arena, Recorder
@@ -25,7 +25,7 @@ from verification.mpi.launch import hidden
 
 LONGEST_DETAIL = 40_000
 NOTHING_HELD = (
-    "this test is bound to {claims} but held nothing: call evidence.hold, equal, raises or saboteur, or remove the mark"
+    "this test is bound to {claims} but held nothing: call evidence.hold, equal or raises, or remove the mark"
 )
 
 
@@ -134,6 +134,18 @@ class Keeper:
         sizes = {item.nodeid: sizes_of(item, self.choice.usual_sizes) for item in items}
         self.journal.write("left_out", checks=as_rows(items, sizes), reason=reason)
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note modules without tests: a broken one is a gap, one that skips itself leaves its claims open."""
+        if report.passed:
+            return
+        if report.failed:
+            self.journal.write("gap", gap=f"{report.nodeid} cannot be collected: {_last_line(report.longreprtext)}")
+            return
+        path, _, reason = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, report.longreprtext)
+        text = Path(path).read_text(encoding="utf-8") if Path(path).is_file() else ""
+        row = {"id": report.nodeid, "claims": claims_in(text, self.catalogue), "sizes": [1]}
+        self.journal.write("left_out", checks=[row], reason=f"the module skips itself: {reason}")
+
     # -- tests --------------------------------------------------------------------------------------------------
     def _elsewhere(self, item: pytest.Item) -> bool:
         return self.agreement is None and is_collective(item)
@@ -183,7 +195,7 @@ class Keeper:
         if self._elsewhere(item):
             return report
         self._write_evidence(item)
-        must_hold, held = bool(claims_of(item)) and call.when == "call", len(self.recorder.records)
+        must_hold, held = bool(claims_of(item)) and call.when == "call", self.recorder.held
         if self.agreement is not None and is_collective(item):
             if report.failed:  # known here even if the job dies before the ranks agree
                 self.journal.write("local", id=item.nodeid, outcome=word(report), detail=_detail(report))
@@ -250,6 +262,12 @@ def empty(item: pytest.Item, report: pytest.TestReport) -> None:
     report.outcome = "failed"
     report.longrepr = NOTHING_HELD.format(claims=", ".join(claims_of(item)))
     report.held_nothing = True  # type: ignore[attr-defined]
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
+    return (errors or lines or [""])[-1][:400]
 
 
 def _detail(report: pytest.TestReport) -> str:

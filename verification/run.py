@@ -9,23 +9,29 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from verification import catalogue, loading
-from verification.collect import Collected, collect
+from verification.collect import ENDS, Collected, collect
 from verification.errors import JournalError, VerificationError
-from verification.journal import clear, read
+from verification.journal import Journal, clear, read
 from verification.model import Circumstances, Kind, Outcome
 from verification.report import Origin, build, write
+from verification.report.result import SCHEMA_NAME
+from verification.report.write import FORMS
 from verification.targets.cli import target
 
 TARGET = "DLIO_VERIFICATION_TARGET"
 PROFILE = "DLIO_HYPOTHESIS_PROFILE"
 NATIVE = "native"
-REPORTED = (0, 1, 5)  # pytest: passed, failed, nothing collected; anything else is no result
+RESULT = "verification.json"
+PREVIOUS = "previous.json"
+NOTHING_COLLECTED = 5
+QUIET = frozenset({Outcome.PASSED, Outcome.SKIPPED, Outcome.XFAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +65,70 @@ class Plan:
     jobs: int | None = None
 
     def stages(self) -> tuple[Stage, ...]:
-        """Return the stages that exist here.
+        """Return the stages to run.
 
         Raises:
-            VerificationError: if there are no tests.
+            VerificationError: if one of them is not here.
         """
         if self.paths:
             return (Stage("chosen", self.paths),)
         known = STAGES if self.target == NATIVE else STAGES[:1]
-        found = tuple(stage for stage in known if all((self.root / path).is_dir() for path in stage.paths))
-        if not found:
-            raise VerificationError(f"{self.root}: no tests here; run this in the source tree, or name tests")
-        return found
+        missing = [path for stage in known for path in stage.paths if not (self.root / path).is_dir()]
+        if missing:
+            raise VerificationError(
+                f"{self.root}: no {', '.join(missing)} here; run this in the whole source tree, or name tests"
+            )
+        return known
 
 
 def run(plan: Plan) -> dict[str, Any]:
     """Run all stages of ``plan``, write the report, and return the result."""
-    stages, journals, gaps = plan.stages(), plan.out.resolve() / "journal", []
+    _need_tools()
+    target(plan.target)  # one that is no command is refused before anything runs
+    stages, journals = plan.stages(), plan.out.resolve() / "journal"
     clear(journals)
+    log = Journal(journals, "run")
+    log.write("run", stages=[stage.name for stage in stages])
+    _set_aside(plan.out)
     for number, stage in enumerate(stages, start=1):
         print(f"[{number}/{len(stages)}] {stage.name}: {' '.join(stage.paths)}", flush=True)
         code = _run_stage(plan, stage, journals / stage.name)
-        if code not in REPORTED:
-            gaps.append(f"{stage.name}: pytest ended with {code}")
-    return conclude(plan, [journals], gaps)
+        for gap in _unsaid(plan, code, journals / stage.name):
+            log.write("gap", gap=f"{stage.name}: {gap}")
+    log.write("finish", exit=0)
+    log.close()
+    return conclude(plan, [journals])
+
+
+def _need_tools() -> None:
+    absent = [
+        name for name in ("pytest", "hypothesis", "jsonschema", "jinja2", "matplotlib") if find_spec(name) is None
+    ]
+    if absent:
+        raise VerificationError(f"{', '.join(absent)}: not installed; pip install 'dlio_benchmark[full]'")
+
+
+def _set_aside(out: Path) -> None:
+    """Remove the report of an earlier run, which nobody may take for that of one that was cut short."""
+    if (out / RESULT).exists():
+        (out / RESULT).replace(out / PREVIOUS)
+    for name in FORMS:
+        (out / name).unlink(missing_ok=True)
+
+
+def _unsaid(plan: Plan, code: int, folder: Path) -> Iterable[str]:
+    """Yield what the end of a stage says and its journal does not: that there is none, or that something is red."""
+    try:
+        found = collect(read([folder]))
+    except JournalError:
+        yield f"pytest ended with {code} and left no journal"
+        return
+    if code == NOTHING_COLLECTED and not plan.claims:
+        yield "there are no tests"
+    elif code not in ENDS and found.complete:
+        yield f"pytest ended with {code}"
+    elif code == 1 and found.complete and all(check.outcome in QUIET for check in found.checks):
+        yield "pytest ended with 1, and no test says why"
 
 
 def _run_stage(plan: Plan, stage: Stage, folder: Path) -> int:
@@ -95,18 +141,17 @@ def _run_stage(plan: Plan, stage: Stage, folder: Path) -> int:
     here = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(part for part in (str(plan.root), here, os.environ.get("PYTHONPATH", "")) if part)
     environment = {**os.environ, PROFILE: plan.profile, TARGET: plan.target, "PYTHONPATH": path}
+    environment["PYTEST_ADDOPTS"] = ""  # what is run is the plan's to say
     return subprocess.run([*command, *stage.paths], cwd=plan.root, env=environment, check=False).returncode
 
 
-def conclude(plan: Plan, journals: Sequence[Path], gaps: Iterable[str]) -> dict[str, Any]:
+def conclude(plan: Plan, journals: Sequence[Path]) -> dict[str, Any]:
     """Return the result that ``journals`` give, after writing it in all forms to the folder of ``plan``."""
     known = catalogue.load()
     try:
         collected = collect(read(journals))
     except JournalError as error:
         collected = Collected((), False, (str(error),), (), ())
-    everything = (*collected.gaps, *gaps)
-    collected = replace(collected, complete=not everything, gaps=everything)
     now = _circumstances(plan, known, collected)
     origin = Origin(
         revision=_revision(plan.root),
@@ -114,7 +159,7 @@ def conclude(plan: Plan, journals: Sequence[Path], gaps: Iterable[str]) -> dict[
         evidence_sha256=_digest(journals),
         scope=plan.claims or _asked(plan, collected),
         profile=plan.profile,
-        previous=_previous(plan.out / "verification.json"),
+        previous=_previous(plan.out / RESULT) or _previous(plan.out / PREVIOUS),
     )
     result = build(known, collected, now, origin)
     write(result, plan.out)
@@ -177,4 +222,4 @@ def _previous(path: Path) -> Mapping[str, Any] | None:
         loaded: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return loaded if loaded.get("schema") == "verification/1" else None
+    return loaded if isinstance(loaded, dict) and loaded.get("schema") == SCHEMA_NAME else None

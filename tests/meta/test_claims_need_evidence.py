@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from broken_suites import CaseRun, run_case
+from broken_suites import CASES, CaseRun, run_case
 
 from verification.model import Status
 
@@ -26,6 +26,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> CaseRun:
         ("sample-5", Status.THIN, "kind=a: 0 case(s), 1 wanted"),
         ("sample-6", Status.VACUOUS, "saboteur wrong-on-rank-1 survived"),
         ("sample-7", Status.FAILED, "size = 9 B, claimed: 4 to 6"),
+        ("sample-8", Status.VACUOUS, "held nothing"),
     ],
 )
 def test_a_claim_is_what_its_test_shows(shown: CaseRun, claim: str, status: Status, reason: str) -> None:
@@ -37,13 +38,29 @@ def test_a_claim_is_what_its_test_shows(shown: CaseRun, claim: str, status: Stat
 def test_a_worker_of_xdist_leaves_a_complete_journal(shown: CaseRun) -> None:
     assert shown.collected.complete, shown.collected.gaps
     assert shown.code == 1
-    assert "3 failed, 5 passed, 1 skipped" in shown.output
+    assert "4 failed, 5 passed, 1 skipped" in shown.output
 
 
 def test_a_deselected_test_leaves_its_claim_not_run(tmp_path: Path) -> None:
     run = run_case(tmp_path, "case_claims.py", "-k", "not honest", "--deselect", "case_claims.py::test_thin")
     assert [run.verdict(claim).status for claim in ("sample-1", "sample-5")] == [Status.NOT_RUN] * 2
     assert "deselected" in run.verdict("sample-1").reasons[0]
+
+
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_a_module_that_cannot_be_imported_is_a_gap(tmp_path: Path, processes: str) -> None:
+    run = run_case(tmp_path, "case_broken.py", "-n", processes, str(CASES / "case_claims.py"))
+    missing = "case_broken.py cannot be collected: ModuleNotFoundError: No module named 'a_module_that_nobody_has'"
+    assert [gap for gap in run.collected.gaps if missing in gap], run.collected.gaps
+
+
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_a_module_that_skips_itself_leaves_its_claims_not_run(tmp_path: Path, processes: str) -> None:
+    run = run_case(tmp_path, "case_absent.py", "-n", processes, str(CASES / "case_claims.py"))
+    verdict = run.verdict("sample-1")
+    assert verdict.status is Status.NOT_RUN
+    assert "the module skips itself: Skipped: not on this machine" in verdict.reasons[0]
+    assert run.verdict("sample-4").status is Status.FAILED
 
 
 def test_a_mark_without_a_claim_ends_the_collection(tmp_path: Path) -> None:

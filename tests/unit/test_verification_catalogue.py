@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from verification.binding import claims_in
 from verification.catalogue import load
 from verification.errors import CatalogueError
 from verification.model import Kind, Level, Status
@@ -116,3 +117,11 @@ def test_an_expectation_says_why_until_when_and_what_must_be_seen(tmp_path: Path
 def test_an_expectation_without_reason_expiry_or_witness_is_refused(tmp_path: Path, line: str) -> None:
     with pytest.raises(CatalogueError, match="must say"):
         loaded(tmp_path, GOOD, EXPECTED.replace(line, ""))
+
+
+def test_the_claims_of_a_module_are_read_from_its_text() -> None:
+    known = load()
+    marked = '@pytest.mark.claim("truth-1", \'truth-2\')\n\n@pytest.mark.claim(\n    "nobody"\n)\ntruth-3'
+    assert claims_in(marked, known) == {name: known.claims[name].revision for name in ("truth-1", "truth-2")}
+    assert claims_in("def test_it(): pass", known) == {}
+    assert claims_in("pytest.mark.claim(name)", known).keys() == known.claims.keys()  # it could be any of them

@@ -76,6 +76,16 @@ def test_a_caught_saboteur_leaves_one_record_and_no_figures() -> None:
     assert record.value == "bytes"
 
 
+def test_only_figures_count_as_held() -> None:
+    recorder = Recorder()
+    recorder.cover("codec", "zstd")
+    recorder.caught("wrong", fail_twice)
+    assert recorder.held == 0
+    recorder.hold(1, what="bytes", at_most=10)
+    recorder.equal(2, 2, what="rows")
+    assert recorder.held == 2
+
+
 def test_a_surviving_saboteur_fails_the_test_and_is_recorded() -> None:
     recorder = Recorder()
     with pytest.raises(AssertionError, match="saboteur wrong survived"), recorder.saboteur("wrong"):

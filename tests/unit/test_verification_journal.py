@@ -158,3 +158,29 @@ def test_clearing_removes_journals_and_nothing_else(journal_in: Write, tmp_path:
     os.mkfifo(lifeline(tmp_path / "ranks-2", 0, 1))
     clear(tmp_path)
     assert [path.name for path in tmp_path.rglob("*") if not path.is_dir()] == ["keep.txt"]
+
+
+@pytest.mark.parametrize(("code", "complete"), [(0, True), (1, True), (2, False), (3, False), (4, False), (5, True)])
+def test_a_process_that_did_not_run_what_it_was_told_to_is_a_gap(
+    journal_in: Write, tmp_path: Path, code: int, complete: bool
+) -> None:
+    journal = journal_in(tmp_path, "main")
+    whole(journal)
+    journal.write("finish", exit=code)
+    assert told(tmp_path).gaps == (() if complete else (f"{tmp_path.name}/main: pytest ended with {code}",))
+
+
+def test_a_rank_of_which_there_is_no_journal_at_all_is_a_gap(journal_in: Write, tmp_path: Path) -> None:
+    for rank in (0, 2):
+        journal = journal_in(tmp_path, "mpi", rank=rank, size=3)
+        whole(journal)
+        journal.write("finish", exit=0)
+    assert told(tmp_path).gaps == (f"{tmp_path.name}/mpi: rank 1 of 3 did not finish",)
+
+
+def test_what_several_processes_say_of_one_gap_is_said_once(journal_in: Write, tmp_path: Path) -> None:
+    for worker in ("gw0", "gw1"):
+        journal = journal_in(tmp_path, worker)
+        journal.write("gap", gap="t.py cannot be collected: no")
+        journal.write("finish", exit=1)
+    assert told(tmp_path).gaps == (f"{tmp_path.name}: t.py cannot be collected: no",)

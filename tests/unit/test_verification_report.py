@@ -16,7 +16,7 @@ from verification.collect import Collected, Stretch
 from verification.errors import VerificationError
 from verification.gate import Demands, objections
 from verification.judge import judge
-from verification.lint import orphans, unknown_or_untried
+from verification.lint import lint, orphans, unknown_or_untried
 from verification.matrix import matrix
 from verification.model import (
     Check,
@@ -170,6 +170,19 @@ def test_the_gate_reads_the_result() -> None:
     assert objections(unbound, Demands(not_run=1)) == []
 
 
+def test_the_gate_takes_no_part_for_the_whole() -> None:
+    part = build(KNOWN, collected(CHECK), NOW, replace(ORIGIN, scope=["truth-*"]))
+    assert objections(part, Demands()) == ["it is about truth-* only"]
+    assert objections(part, Demands(partial=True)) == []
+    assert objections({**part, "target": "other"}, Demands()) == []  # of which only some claims can be seen
+
+
+def test_tests_that_were_skipped_did_not_run_with_any_number_of_ranks() -> None:
+    skipped = replace(CHECK, id="t.py::b", ranks=2, claims={}, outcome=Outcome.SKIPPED)
+    result = build(KNOWN, collected(CHECK, skipped), NOW, ORIGIN)
+    assert objections(result, Demands(ranks=(1, 2))) == ["nothing ran with 2 rank(s)"]
+
+
 def test_the_matrix_shows_claims_by_targets() -> None:
     other = {**RED, "target": "upstream"}
     assert "| truth-1 | VERIFIED | FAILED |" in matrix([GREEN, other])
@@ -275,6 +288,48 @@ def test_the_command_line_lists_explains_and_refuses(capsys: pytest.CaptureFixtu
     assert main(["why", "truth-99", "--out", str(tmp_path)]) == 2
     assert main(["report", str(tmp_path / "absent"), "--out", str(tmp_path)]) == 1
     assert "no journal found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["gate", "OTHER"], "schema"),
+        (["gate", "LIST"], "schema"),
+        (["matrix", "LIST"], "schema"),
+        (["why", "truth-1", "--out", "FILE/below"], "FILE/below"),
+        (["report", "JOURNAL", "--out", "FILE"], "FILE"),
+        (["run", "--out", "FILE/below"], "FILE/below"),
+        (["run", "--target", "a'b", "--out", "OUT"], "a'b"),
+        (["matrix", "--exchange", "a'b"], "a'b"),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_why_in_a_line(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = {"OTHER": "{}", "LIST": "[]", "FILE": "", "JOURNAL": ""}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    for stage in ("black_box", "unit", "mpi", "end_to_end", "meta"):
+        (tmp_path / "tests" / stage).mkdir(parents=True)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert named in said
+    assert said.count("\n") == 1
+
+
+def test_a_profile_that_nobody_declared_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--profile", "nope"])
+    assert ended.value.code == 2
+    assert "'nope'" in capsys.readouterr().err
+
+
+def test_a_source_that_is_no_python_is_a_problem_of_the_lint(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text("def broken(:\n")
+    problems = lint(tmp_path, KNOWN, (1,))
+    assert any("test_it.py:1: invalid syntax" in problem for problem in problems), problems
 
 
 def test_the_shipped_claims_without_evidence_verify_nothing() -> None:

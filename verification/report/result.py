@@ -16,7 +16,7 @@ from typing import Any
 
 from verification.catalogue import Catalogue
 from verification.collect import Collected
-from verification.judge import caught_by, coverage, independent_catches, judge
+from verification.judge import NOT_EXECUTED, caught_by, coverage, independent_catches, judge
 from verification.model import (
     Check,
     Circumstances,
@@ -250,7 +250,7 @@ def _tests(checks: Sequence[Check]) -> dict[str, Any]:
         counts[check.outcome.value] = counts.get(check.outcome.value, 0) + 1
     by_ranks: dict[str, int] = {}
     for check in checks:
-        if check.outcome is not Outcome.NOT_RUN:
+        if check.outcome not in NOT_EXECUTED:
             by_ranks[str(check.ranks)] = by_ranks.get(str(check.ranks), 0) + 1
     return {"total": len(checks), "outcomes": counts, "executed_by_ranks": by_ranks}
 

@@ -104,7 +104,10 @@ class Cli:
 def target(text: str) -> Cli:
     """Return the target that ``[NAME=]PYTHON`` or ``[NAME=]COMMAND`` means; ``native`` is this very interpreter."""
     name, equals, rest = text.partition("=")
-    words = shlex.split(rest if equals else text)
+    try:
+        words = shlex.split(rest if equals else text)
+    except ValueError as error:
+        raise VerificationError(f"{text!r}: is no command: {error}") from None
     if words == ["native"]:
         return _own("native")
     if not words:

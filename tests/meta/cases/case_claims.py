@@ -51,6 +51,13 @@ def test_loose(evidence):
         raise AssertionError("caught")
 
 
+@pytest.mark.claim("sample-8")
+def test_counts_only(evidence):
+    evidence.cover("kind", "a")
+    with evidence.saboteur("wrong-on-rank-1"):
+        raise AssertionError("caught")
+
+
 def test_runs_once():
     with open(os.environ["CASE_COUNT"], "a") as count:
         count.write("x")
