@@ -78,7 +78,7 @@ def _parameters(plan: Plan) -> dict[str, Any]:
     """Return the workload before and after the overrides, and these, by the names of both generations."""
     folder = plan.request.data_folder
     overridden = {override.key: _shown(override) for override in plan.overrides}
-    location = [Override.of("dataset.data_folder", str(folder.absolute()))] if folder else []
+    location = [Override.of("dataset.data_folder", str(folder))] if folder else []
     return {
         "yaml_params": redacted(plan.base),
         "combined_params": redacted(plan.effective),

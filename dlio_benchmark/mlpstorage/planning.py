@@ -10,6 +10,7 @@ from typing import Any
 from dlio_benchmark import launch
 from dlio_benchmark.errors import ConfigError, DataMissingError, UsageError, listed
 from dlio_benchmark.mlpstorage import launching, manifest, rules
+from dlio_benchmark.mlpstorage.folders import absolute
 from dlio_benchmark.mlpstorage.models import load_workload
 from dlio_benchmark.mlpstorage.parameters import Override, merged
 from dlio_benchmark.mlpstorage.placement import place
@@ -180,7 +181,9 @@ def _folder_problems(request: Training) -> list[str]:
     elif request.data_folder is not None:
         wanted.append(("--data-dir", str(request.data_folder), "data"))
     return [
-        problem for option, path, kind in wanted if path and (problem := _problem(option, Path(path), kind)) is not None
+        problem
+        for option, path, kind in wanted
+        if path and (problem := _problem(option, absolute(path), kind)) is not None
     ]
 
 
@@ -189,7 +192,6 @@ def _checkpoint(request: Training) -> str | None:
 
 
 def _problem(option: str, path: Path, kind: str) -> str | None:
-    path = path.absolute()
     if path.exists():
         return None if path.is_dir() else f"{option}: '{path}' is not a folder"
     if kind == "data":
@@ -204,11 +206,8 @@ def command_words(plan: Plan, tools: Tools, leaf: Path) -> list[str]:
         LaunchError: if the hosts have too few slots.
     """
     request = plan.request
-    folder = request.data_folder
     overrides, variables = launching.apart(plan.overrides)
-    engine = launching.engine_words(
-        tools.engine, request.workload, leaf, overrides, data_folder=folder.absolute() if folder else None
-    )
+    engine = launching.engine_words(tools.engine, request.workload, leaf, overrides, data_folder=request.data_folder)
     if tools.launcher is None:
         return engine
     placement = place(request.hosts, request.processes)

@@ -12,6 +12,7 @@ from typing import Any
 
 from dlio_benchmark.errors import ConfigError, DataMissingError, Issue, UsageError
 from dlio_benchmark.mlpstorage import grammar
+from dlio_benchmark.mlpstorage.folders import absolute
 from dlio_benchmark.mlpstorage.models import OFFERED_CODECS, OFFERED_FORMATS, workload_name
 from dlio_benchmark.mlpstorage.parameters import Override, is_secret, parse_params
 from dlio_benchmark.mlpstorage.placement import Host, parse_hosts
@@ -71,16 +72,16 @@ class Training:
 
     @property
     def data_folder(self) -> Path | None:
-        """Folder of the model's data set, or None without ``--data-dir``."""
+        """Absolute path of the model's data set, or None without ``--data-dir``."""
         if not self.args.data_dir:
             return None
-        folder = Path(self.args.data_dir)
+        folder = absolute(self.args.data_dir)
         return folder if folder.name == self.model else folder / self.model
 
     @property
     def results_dir(self) -> Path:
-        """Root of the results tree."""
-        return Path(self.args.results_dir)
+        """Absolute path of the root of the results tree."""
+        return absolute(self.args.results_dir)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlio_benchmark.errors import CannotCreateError
+from dlio_benchmark.mlpstorage.folders import absolute
 
 STAMP_FORMAT = "%Y%m%d_%H%M%S"
 CONFIG_FILES = ("config.yaml", "hydra.yaml", "overrides.yaml")
@@ -63,12 +64,12 @@ def claim_leaf(results_dir: Path, model: str, command: str, *, now: datetime) ->
     Raises:
         CannotCreateError: if the folder cannot be created.
     """
-    parent = results_dir / "training" / model / command
+    parent = absolute(results_dir) / "training" / model / command
     started = now.replace(microsecond=0)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         while True:
-            leaf = Leaf((parent / started.strftime(STAMP_FORMAT)).absolute(), started, command)
+            leaf = Leaf(parent / started.strftime(STAMP_FORMAT), started, command)
             with contextlib.suppress(FileExistsError):
                 leaf.path.mkdir()
                 return leaf

@@ -99,7 +99,7 @@ def configview(request: Training) -> Status:
     folder = request.data_folder
     tree = metadata.redacted(plan.effective)
     if folder is not None:
-        tree["dataset"]["data_folder"] = str(folder.absolute())
+        tree["dataset"]["data_folder"] = str(folder)
     print(f"# workload {request.workload}, {request.processes} accelerators")
     for override in plan.taken_over:
         print(f"# {override.key} is taken from the data set")
