@@ -142,4 +142,5 @@ def loader_of(workload: Workload, reader: Reader, *, clock: Clock, rank: int, ra
         return LoaderChoice(SyntheticLoader(), "no data is read: dataset.format is synthetic")
     if asked is None:
         return LoaderChoice(_threads(wanted), f"framework {workload.framework} is emulated by the threads loader")
-    return LoaderChoice(LOADERS[asked](wanted))
+    note = "no data is read: reader.data_loader is synthetic" if asked is DataLoaderType.SYNTHETIC else ""
+    return LoaderChoice(LOADERS[asked](wanted), note)

@@ -133,6 +133,7 @@ def _judged(leaf: Path, metadata: Mapping[str, Any], summary: Mapping[str, Any])
                 overridden=overridden if isinstance(overridden, Mapping) else {},
                 accelerators=_count(summary, "num_accelerators"),
                 memory_bytes=_memory_bytes(metadata, summary),
+                loader=_loader(summary),
             )
         ),
     )
@@ -163,6 +164,13 @@ def _ending(metadata: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator
     metric = summary.get("metric")
     if isinstance(metric, Mapping) and metric.get("train_au_meet_expectation") == "fail":
         yield Finding(Verdict.INVALID, "the accelerators' utilization is below the expectation")
+
+
+def _loader(summary: Mapping[str, Any]) -> str | None:
+    """Return the loader that the engine names in its own block of the summary, if it does."""
+    proof = summary.get("dlio")
+    loader = proof.get("loader") if isinstance(proof, Mapping) else None
+    return None if loader is None else str(loader)
 
 
 def _count(summary: Mapping[str, Any], key: str) -> int:

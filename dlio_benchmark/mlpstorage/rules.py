@@ -8,6 +8,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Any
 
+from dlio_benchmark.common.enumerations import DataLoaderType
 from dlio_benchmark.errors import DlioError
 from dlio_benchmark.mlpstorage.models import ACCELERATORS_OF
 from dlio_benchmark.mlpstorage.sizing import Clients, least_data, shape_of
@@ -36,7 +37,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is judged: a command on a model, its effective workload, what the user overrode, and the clients."""
+    """What is judged: a command on a model, its effective workload, what the user overrode, and the clients.
+
+    Attributes:
+        loader: what made the batches, as the result names it; None before there is a result.
+    """
 
     command: str
     model: str
@@ -44,6 +49,7 @@ class Subject:
     overridden: Mapping[str, Any]
     accelerators: int
     memory_bytes: int | None
+    loader: str | None = None
 
 
 _CLOSED_KEYS = frozenset(
@@ -78,7 +84,13 @@ _VERDICT_OF_KEY: Mapping[str, Verdict] = MappingProxyType(
 
 def judge(subject: Subject) -> tuple[Finding, ...]:
     """Return every finding about ``subject`` that keeps it from being closed, and those that say it is."""
-    return (*_known_model(subject), *_overrides(subject), *_direct_io(subject), *_enough_data(subject))
+    return (
+        *_known_model(subject),
+        *_overrides(subject),
+        *_reading(subject),
+        *_direct_io(subject),
+        *_enough_data(subject),
+    )
 
 
 def verdict(findings: Iterable[Finding]) -> Verdict:
@@ -112,6 +124,18 @@ def _overrides(subject: Subject) -> Iterable[Finding]:
             Verdict.INVALID: "is not allowed",
         }
         yield Finding(found, f"override {key}={_brief(value)} {allowed[found]}")
+
+
+def _reading(subject: Subject) -> Iterable[Finding]:
+    """Yield the finding about batches that are made up, whichever of format, loader and result says so."""
+    named = {
+        "dataset.format": (subject.workload.get("dataset") or {}).get("format"),
+        "reader.data_loader": (subject.workload.get("reader") or {}).get("data_loader"),
+        "the loader of the result": subject.loader,
+    }
+    made_up = [name for name, value in named.items() if str(value).strip().lower() == str(DataLoaderType.SYNTHETIC)]
+    if made_up:
+        yield Finding(Verdict.INVALID, f"no data is read: {made_up[0]} is synthetic")
 
 
 def _direct_io(subject: Subject) -> Iterable[Finding]:

@@ -44,6 +44,17 @@ def test_a_format_without_files_is_not_read() -> None:
     assert chosen(ReaderSection(data_loader=DataLoaderType.THREADS), FormatType.SYNTHETIC).loader.name == "synthetic"
 
 
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        (chosen(ReaderSection(data_loader=DataLoaderType.THREADS), FormatType.SYNTHETIC), "dataset.format"),
+        (chosen(ReaderSection(data_loader=DataLoaderType.SYNTHETIC)), "reader.data_loader"),
+    ],
+)
+def test_a_result_says_that_no_data_was_read_and_which_key_asked_for_that(choice: LoaderChoice, named: str) -> None:
+    assert choice.note == f"no data is read: {named} is synthetic"
+
+
 def test_without_pytorch_its_loader_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "dlio_benchmark.data_loader.torch", raising=False)

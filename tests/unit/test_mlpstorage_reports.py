@@ -135,6 +135,7 @@ def test_a_broken_leaf_is_invalid_with_the_reason_and_the_others_are_reported(
         ({**SUMMARY, "metric": {**METRICS, "train_au_meet_expectation": "fail"}}, METADATA, "utilization"),
         (SUMMARY, {**METADATA, "exit_status": 6, "failure": "why"}, "status 6: why"),
         (SUMMARY, {**METADATA, "override_parameters": {"train.epochs": 1}}, "train.epochs"),
+        ({**SUMMARY, "dlio": {"complete": True, "valid": True, "loader": "synthetic"}}, METADATA, "no data is read"),
     ],
 )
 def test_a_run_against_the_rules_is_invalid_and_says_why(

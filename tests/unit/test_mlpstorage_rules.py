@@ -85,6 +85,27 @@ def test_direct_io_is_for_unet3d_only() -> None:
     assert verdict(judge(replace(direct, model="resnet50"))) is Verdict.INVALID
 
 
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        with_workload("reader", data_loader="synthetic"),
+        with_workload("reader", data_loader=" Synthetic "),
+        with_workload("dataset", format="synthetic"),
+        replace(GOOD, loader="synthetic"),
+        replace(with_workload("reader", data_loader="synthetic"), loader="synthetic"),
+    ],
+)
+def test_a_run_that_reads_nothing_is_invalid(made_up: Subject) -> None:
+    (finding,) = judge(made_up)
+    assert finding.verdict is Verdict.INVALID
+    assert finding.what.startswith("no data is read")
+
+
+@pytest.mark.parametrize("loader", [None, "threads", "direct", "pytorch"])
+def test_a_run_that_reads_is_not_judged_by_its_loader(loader: str | None) -> None:
+    assert judge(replace(with_workload("reader", data_loader=loader), loader=loader)) == ()
+
+
 def test_an_unknown_model_is_invalid() -> None:
     assert verdict(judge(replace(GOOD, model="nosuch"))) is Verdict.INVALID
 
