@@ -14,60 +14,49 @@ from pathlib import Path
 from typing import Any
 
 from dlio_benchmark import __version__
+from dlio_benchmark.config.decode import OLD_NAMES
+from dlio_benchmark.config.fields import declared
+from dlio_benchmark.config.model import Dataset
+from dlio_benchmark.config.shape import DEFAULT_LEVELS, SPLIT_KEYS, plain
 from dlio_benchmark.errors import ConfigError, Issue
-from dlio_benchmark.mlpstorage.parameters import Override, flatten, is_secret
+from dlio_benchmark.mlpstorage.parameters import Override, flatten
 
 FILE_NAME = ".mlps-datagen-manifest.json"
 SCHEMA_VERSION = 1
 
-# Keys of ``dataset`` that say how files are read, named or kept, not what is in them.
-_NOT_SHAPING = frozenset(
-    {
-        "data_folder",
-        "skip_listing",
-        "listing_validation_interval",
-        "num_files_generated",
-        "total_disk_bytes",
-        "keep_files",
-        "generation_buffer_size",
-        "data_gen_method",
-        "parquet.read_mode",
-        "parquet.generation_batch_size",
-        "parquet.use_s3dlio_gen",
-    }
-)
+_DECLARED = {name: field for name, field, key in declared(Dataset) if key.shapes_data}
 # A run may ask for fewer of these than were generated.
-_COUNTS = frozenset({"num_files_train", "num_files_eval"})
-# A run may give its own value of these: the resized record is what a step sees, not what a file holds.
-_FREE = frozenset({"record_length_bytes_resize", "compression_level"})
-# What a key means that a data set does not name.
-_ABSENT: Mapping[str, Any] = {
-    "compression": "none",
-    "num_files_eval": 0,
-    "num_subfolders_train": 0,
-    "num_subfolders_eval": 0,
-    "record_length_bytes_stdev": 0,
-    "record_length_bytes_resize": 0,
-    "parquet.columns": [],
-    "parquet.partition_by": None,
-}
+_COUNTS = frozenset(path.removeprefix("dataset.") for path in SPLIT_KEYS.values())
+# A run may give its own value: the resized record is what a step sees, not what a file holds.
+_FREE = frozenset({"record_length_bytes_resize"})
+_OLD = frozenset(old for section, old, new in OLD_NAMES if section == "dataset" and new in _DECLARED)
+# Keys below ``dataset`` that a run takes from the data set; all others say how files are made, read or kept.
+SHAPING = frozenset({*_DECLARED, *_COUNTS, *_FREE, *_OLD})
+# What the engine takes a key for that a configuration does not name.
+_DEFAULTS: Mapping[str, Any] = {name: plain(field.default) for name, field, _ in declared(Dataset) if name in SHAPING}
+_LEVELS = {str(codec): level for codec, level in DEFAULT_LEVELS.items()}
 _WORDS = frozenset({"format", "compression"})
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A generated data set: its model, the values that shaped it, and the overrides that the user gave."""
+    """A generated data set: its model, the values that shaped it, and the overrides that the user gave.
+
+    Attributes:
+        unsaid: what it has for keys that ``dataset`` does not name; a key in neither is not known.
+    """
 
     path: Path
     model: str
     dataset: Mapping[str, Any]
     overrides: Mapping[str, str]
+    unsaid: Mapping[str, Any]
 
 
 def shaping(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a ``dataset`` section that decide what its files hold, by key below ``dataset``."""
-    flat = {key: _plain(key, value) for key, value in flatten(dataset).items() if key not in _NOT_SHAPING}
-    return {"format": "parquet", "compression": "none"} | {key: value for key, value in flat.items() if value != {}}
+    shape = {key: _plain(key, value) for key, value in flatten(dataset).items() if key in SHAPING}
+    return {"format": "parquet", "compression": "none"} | shape
 
 
 def _plain(key: str, value: Any) -> Any:
@@ -89,11 +78,7 @@ def document(
         "dataset_format": shape["format"],
         "compression": shape["compression"],
         "dataset": shape,
-        "overrides": {
-            override.key: override.text
-            for override in overrides
-            if (name := _below_dataset(override.key)) and name not in _NOT_SHAPING and not is_secret(override.key)
-        },
+        "overrides": {override.key: override.text for override in overrides if _below_dataset(override.key) in SHAPING},
         "created_at": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "mlpstorage_version": __version__,
         "source_datagen_result_dir": str(leaf),
@@ -119,9 +104,10 @@ def read(folder: Path) -> Manifest | None:
     overrides = content.get("overrides", {})
     if not isinstance(overrides, Mapping) or not isinstance(dataset, Mapping | None):
         raise _unreadable(path, "'dataset' and 'overrides' must be mappings")
-    return Manifest(
-        path, str(content.get("model")), dict(_foreign(content) if dataset is None else dataset), dict(overrides)
-    )
+    model, typed = str(content.get("model")), dict(overrides)
+    if dataset is None:
+        return Manifest(path, model, _foreign(content), typed, unsaid={})
+    return Manifest(path, model, shaping(dataset), typed, unsaid=_DEFAULTS)
 
 
 def _foreign(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +138,7 @@ def taken_over(
     issues = [
         Issue(f"dataset.{name}", f"the run asks for {_brief(value)}, the data set has {_brief(_of(manifest, name))}")
         for name, value in explicit.items()
-        if name not in _NOT_SHAPING | _FREE and not _agrees(name, _plain(name, value), _of(manifest, name))
+        if name in SHAPING - _FREE and _knows(manifest, name) and not _agrees(manifest, name, _plain(name, value))
     ]
     if manifest.model != model:
         issues.insert(0, Issue("model", f"the run asks for {model}, the data set was generated for {manifest.model}"))
@@ -164,8 +150,8 @@ def taken_over(
         _override(manifest, name)
         for name in sorted({*configured, *manifest.dataset})
         if name not in explicit
-        and (name in manifest.dataset or name in _ABSENT)
-        and _of(manifest, name) != configured.get(name, _ABSENT.get(name))
+        and _knows(manifest, name)
+        and _of(manifest, name) != configured.get(name, _DEFAULTS.get(name))
     )
 
 
@@ -184,7 +170,7 @@ def differences(manifest: Manifest, model: str, dataset: Mapping[str, Any]) -> l
     issues = [
         Issue(f"dataset.{name}", f"asked for {_brief(wanted.get(name))}, there is {_brief(_of(manifest, name))}")
         for name in sorted({*wanted, *manifest.dataset})
-        if wanted.get(name, _ABSENT.get(name)) != _of(manifest, name)
+        if wanted.get(name, _DEFAULTS.get(name)) != _of(manifest, name)
     ]
     if manifest.model != model:
         issues.insert(0, Issue("model", f"asked for {model}, there is {manifest.model}"))
@@ -195,9 +181,14 @@ def _below_dataset(key: str) -> str | None:
     return key.removeprefix("dataset.") if key.startswith("dataset.") else None
 
 
+def _knows(manifest: Manifest, name: str) -> bool:
+    """Return whether it is known what the data set has for ``name``."""
+    return name in manifest.dataset or name in manifest.unsaid
+
+
 def _of(manifest: Manifest, name: str) -> Any:
-    """Return what the data set has for ``name``."""
-    return manifest.dataset.get(name, _ABSENT.get(name))
+    """Return what the data set has for ``name``, None if that is not known."""
+    return manifest.dataset.get(name, manifest.unsaid.get(name))
 
 
 def _override(manifest: Manifest, name: str) -> Override:
@@ -207,8 +198,12 @@ def _override(manifest: Manifest, name: str) -> Override:
     return Override.of(key, value) if text is None else Override(key, text, value)
 
 
-def _agrees(name: str, asked: Any, found: Any) -> bool:
-    """Return whether a run that asks for ``asked`` can use a data set that has ``found``."""
+def _agrees(manifest: Manifest, name: str, asked: Any) -> bool:
+    """Return whether a run that asks for ``asked`` can use the data set."""
+    found = _of(manifest, name)
+    if name == "compression_level":
+        usual = _LEVELS.get(str(_of(manifest, "compression")))
+        asked, found = (usual if level is None else level for level in (asked, found))
     if name in _COUNTS and isinstance(asked, int) and isinstance(found, int):
         return asked <= found
     if name == "parquet.columns" and asked and found:

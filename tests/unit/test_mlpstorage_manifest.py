@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlio_benchmark.config.fields import Key, declared
+from dlio_benchmark.config.model import Dataset
 from dlio_benchmark.errors import ConfigError
 from dlio_benchmark.mlpstorage import manifest
 from dlio_benchmark.mlpstorage.models import ACCELERATORS_OF, load_workload, workload_name
 from dlio_benchmark.mlpstorage.parameters import Override, merged, parse_params
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DEFAULTS = {name: field.default for name, field, _ in declared(Dataset)}
+NOT_BYTES = {"num_files_train", "num_files_eval", "record_length_bytes_resize"}
 WIDE = [{"name": f"c{index}", "dtype": "float32", "size": index + 1} for index in range(4)]
 
 numbers = st.integers(1, 10**6)
@@ -76,7 +80,7 @@ def test_a_given_value_contradicts_exactly_when_it_differs(
 ) -> None:
     found = written(tmp_path_factory.mktemp("data"), dataset)
     chosen = (Override.of(f"dataset.{key}", value),)
-    if dataset.get(key) == value:
+    if dataset.get(key, DEFAULTS[key]) == value:
         assert all(override.key != f"dataset.{key}" for override in manifest.taken_over(found, "unet3d", {}, chosen))
         return
     with pytest.raises(ConfigError) as caught:
@@ -104,6 +108,64 @@ def test_a_run_may_read_some_of_the_columns_but_no_others(
         return
     with pytest.raises(ConfigError, match=r"dataset\.parquet\.columns"):
         manifest.taken_over(found, "unet3d", {}, chosen)
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, _, key in declared(Dataset)])
+def test_a_run_takes_over_exactly_what_the_engine_says_shapes_data(tmp_path: Path, name: str, key: Key) -> None:
+    other = (Override.of(name, "other"),)
+    shapes = key.shapes_data or name in NOT_BYTES
+    found = written(tmp_path, merged({}, other), (Override.of(f"dataset.{name}", "other"),))
+    taken = {override.key: override.value for override in manifest.taken_over(found, "unet3d", {}, ())}
+    assert taken == ({f"dataset.{name}": "other"} if shapes else {})
+    assert (f"dataset.{name}" in found.overrides) is shapes
+    contradicting = (Override.of(f"dataset.{name}", "another"),)
+    if shapes and name != "record_length_bytes_resize":
+        with pytest.raises(ConfigError, match="another"):
+            manifest.taken_over(found, "unet3d", {}, contradicting)
+    else:
+        assert manifest.taken_over(found, "unet3d", {}, contradicting) == ()
+
+
+@pytest.mark.parametrize("text", ["verify=false", "parquet.verify_checksums=true"])
+def test_a_manifest_that_names_more_than_what_shapes_data_binds_no_run(tmp_path: Path, text: str) -> None:
+    (typed,) = parse_params([f"dataset.{text}"])
+    name = typed.key.removeprefix("dataset.")
+    content = manifest.document("unet3d", {}, (), Path("/leaf"), now=NOW)
+    content["dataset"][name] = typed.value
+    content["overrides"][typed.key] = typed.text
+    (tmp_path / manifest.FILE_NAME).write_text(json.dumps(content))
+    found = manifest.read(tmp_path)
+    assert found is not None
+    assert manifest.taken_over(found, "unet3d", {}, ()) == ()
+
+
+@pytest.mark.parametrize("text", ["seed=10", "parquet.row_group_size=1024", "parquet.columns=[]", "file_prefix=img"])
+def test_a_default_that_is_said_agrees_with_one_that_is_not(tmp_path: Path, text: str) -> None:
+    said = parse_params([f"dataset.{text}"])
+    assert manifest.taken_over(written(tmp_path, {}), "unet3d", {}, said) == ()
+
+
+@pytest.mark.parametrize(("codec", "level", "fits"), [("zstd", 1, True), ("zstd", 3, False), ("gzip", 9, True)])
+def test_a_level_agrees_with_the_one_that_its_codec_has_by_itself(
+    tmp_path: Path, codec: str, level: int, fits: bool
+) -> None:
+    found = written(tmp_path, {"compression": codec})
+    given = (Override.of("dataset.compression_level", level),)
+    if fits:
+        assert manifest.taken_over(found, "unet3d", {"compression": codec}, given) == ()
+        return
+    with pytest.raises(ConfigError, match=r"dataset\.compression_level"):
+        manifest.taken_over(found, "unet3d", {"compression": codec}, given)
+
+
+def test_a_manifest_of_another_front_end_binds_only_what_it_names(tmp_path: Path) -> None:
+    content = {"schema_version": 1, "model": "unet3d", "num_files_train": 8, "dataset_format": "parquet"}
+    (tmp_path / manifest.FILE_NAME).write_text(json.dumps(content))
+    found = manifest.read(tmp_path)
+    assert found is not None
+    trained = {"num_files_train": 9, "parquet": {"row_group_size": 7, "columns": WIDE}}
+    (taken,) = manifest.taken_over(found, "unet3d", trained, parse_params(["dataset.seed=3"]))
+    assert (taken.key, taken.value) == ("dataset.num_files_train", 8)
 
 
 def test_how_files_are_read_is_the_runs_own_choice(tmp_path: Path) -> None:
