@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from dlio_benchmark.mlpstorage.sizing import memory_bytes
 
 _MEMORY_FIELDS: Mapping[str, str] = {
     "total": "MemTotal",
@@ -22,18 +24,18 @@ _MEMORY_FIELDS: Mapping[str, str] = {
 }
 
 
-def system_info(hosts: Sequence[str], *, gib_per_host: float | None = None) -> dict[str, Any]:
-    """Return memory, cores and hosts of the run: measured here, declared for the other hosts.
+def system_info(hosts: int, *, gib_per_host: float | None = None) -> dict[str, Any]:
+    """Return memory, cores and number of the client hosts: measured here, and taken to be alike on the others.
 
-    ``gib_per_host`` is the declared memory of a client host; it counts for the totals, as the rules do.
+    ``gib_per_host`` is the declared memory of a client host; the report judges a run by the total of it.
     """
     here = local_host()
     measured = int(here["memory"]["total"])
-    declared = measured if gib_per_host is None else int(gib_per_host * 2**30)
+    declared = measured if gib_per_host is None else memory_bytes(gib_per_host, 1)
     return {
-        "total_memory_bytes": declared * len(hosts),
-        "total_cores": int(here["cpu"]["num_logical_cores"]) * len(hosts),
-        "num_hosts": len(hosts),
+        "total_memory_bytes": measured * hosts if gib_per_host is None else memory_bytes(gib_per_host, hosts),
+        "total_cores": int(here["cpu"]["num_logical_cores"]) * hosts,
+        "num_hosts": hosts,
         "min_memory_bytes": declared,
         "max_memory_bytes": declared,
         "collection_method": "local_fallback" if gib_per_host is None else "args",

@@ -62,8 +62,8 @@ class Training:
 
     @property
     def client_hosts(self) -> int:
-        """Number of client hosts."""
-        return int(getattr(self.args, "num_client_hosts", None) or len(self.hosts))
+        """Number of client hosts: as it was said, else of those that are named."""
+        return int(getattr(self.args, "num_client_hosts", None) or len({host.name for host in self.hosts}))
 
     @property
     def client_gib(self) -> float | None:

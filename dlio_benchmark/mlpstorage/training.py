@@ -311,8 +311,7 @@ def _describe(
     series: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     request = plan.request
-    names = sorted({host.name for host in request.hosts})
-    system = cluster.system_info(names, gib_per_host=request.client_gib)
+    system = cluster.system_info(request.client_hosts, gib_per_host=request.client_gib)
     return metadata.describe(
         plan, leaf, words, findings=findings, system=system, loop=loop, outcome=outcome, timeseries=series
     )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dlio_benchmark.errors import CannotCreateError
 from dlio_benchmark.mlpstorage.cluster import local_host, system_info
 from dlio_benchmark.mlpstorage.results import claim_leaf, strict, write_json
+from dlio_benchmark.mlpstorage.sizing import memory_bytes
 from dlio_benchmark.mlpstorage.timeseries import Timeseries
 
 NOW = datetime(2026, 1, 2, 3, 4, 59, 600, tzinfo=UTC)
@@ -63,9 +64,14 @@ def test_this_host_is_described_by_the_kernel() -> None:
 
 
 def test_declared_memory_counts_once_per_host() -> None:
-    info = system_info(["a", "b"], gib_per_host=1.5)
+    info = system_info(2, gib_per_host=1.5)
     assert (info["total_memory_bytes"], info["num_hosts"]) == (3 * 2**30, 2)
-    assert system_info(["a"])["total_memory_bytes"] == local_host()["memory"]["total"]
+    assert system_info(1)["total_memory_bytes"] == local_host()["memory"]["total"]
+
+
+@given(gib=st.integers(1, 10**6).map(lambda hundredths: hundredths / 100), hosts=st.integers(1, 5000))
+def test_the_memory_of_all_hosts_is_the_one_that_the_rules_count(gib: float, hosts: int) -> None:
+    assert system_info(hosts, gib_per_host=gib)["total_memory_bytes"] == memory_bytes(gib, hosts)
 
 
 def test_samples_are_taken_at_both_ends_and_the_newest_are_kept() -> None:

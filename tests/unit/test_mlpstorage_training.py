@@ -271,20 +271,6 @@ def test_closed_refuses_what_the_rules_forbid_unless_told_otherwise(
     assert bench.run("--closed", *words) == status
 
 
-def test_a_run_that_reads_nothing_is_said_to_be_invalid_before_it_and_in_the_report(
-    bench: Bench, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert bench.datagen("--params", "dataset.num_files_train=8") == Status.SUCCESS
-    capfd.readouterr()
-    made_up = ("--params", "reader.data_loader=synthetic")
-    assert bench.run("--closed", *made_up) == Status.GENERAL
-    assert bench.run(*made_up) == Status.SUCCESS
-    finding = "[INVALID] no data is read: reader.data_loader is synthetic"
-    assert capfd.readouterr().out.count(finding) == 2
-    assert main(["reports", "reportgen", "--results-dir", str(bench.root / "results")]) == Status.SUCCESS
-    assert finding in capfd.readouterr().out
-
-
 def test_a_value_that_is_not_offered_is_refused_with_those_that_are(
     bench: Bench, capfd: pytest.CaptureFixture[str]
 ) -> None:
