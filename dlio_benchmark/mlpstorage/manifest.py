@@ -155,6 +155,36 @@ def taken_over(
     )
 
 
+def with_all_columns(manifest: Manifest, given: Sequence[Override]) -> tuple[Override, ...]:
+    """Return what a run is ``given``, with all columns of the data set in place of those that it names.
+
+    The engine wants to know every column that the files have; those that the run does not name are not read.
+    """
+    found = _of(manifest, "parquet.columns")
+    return tuple(
+        Override.of(override.key, _completed(found, override.value))
+        if override.key == "dataset.parquet.columns" and found and _kinds(override.value) != _kinds(found)
+        else override
+        for override in given
+    )
+
+
+def _completed(found: Sequence[Any], asked: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the columns that were ``found``, each read if it is among those ``asked`` for and they do not say no."""
+    reads = {
+        name: column.get("read", True) if isinstance(column, Mapping) else True
+        for column, (name, _, _) in zip(asked, _kinds(asked), strict=True)
+    }
+    return [
+        {"name": name, "dtype": dtype, "size": size, "read": reads.get(name, False)}
+        for name, dtype, size in _kinds(found)
+    ]
+
+
+def _kinds(columns: Sequence[Any]) -> list[tuple[str, str, int]]:
+    return [_column(column) for column in columns]
+
+
 def generated_count(manifest: Manifest, overrides: Sequence[Override]) -> tuple[Override, ...]:
     """Return the override that names the number of generated files, if a run asks for fewer of them."""
     count = manifest.dataset.get("num_files_train")
@@ -207,8 +237,8 @@ def _agrees(manifest: Manifest, name: str, asked: Any) -> bool:
     if name in _COUNTS and isinstance(asked, int) and isinstance(found, int):
         return asked <= found
     if name == "parquet.columns" and asked and found:
-        offered = [_column(column) for column in found]
-        return all(_column(column) in offered for column in asked)
+        offered = _kinds(found)
+        return all(kind in offered for kind in _kinds(asked))
     return bool(asked == found)
 
 

@@ -79,7 +79,8 @@ def prepare(request: Training) -> Plan:
             *manifest.generated_count(found, given),
         )
         users = tuple(override for override in taken if override.key in found.overrides)
-        return Plan(request, base, (*taken, *given), (*users, *given), taken_over=taken, manifest=found)
+        sent = (*taken, *manifest.with_all_columns(found, given))
+        return Plan(request, base, sent, (*users, *given), taken_over=taken, manifest=found)
     scaled = _scaled(base["dataset"], given)
     plan = Plan(request, base, (*scaled, *given), given, scaled=scaled, manifest=found)
     if found is not None:

@@ -93,6 +93,8 @@ def test_a_given_value_contradicts_exactly_when_it_differs(
     [
         (WIDE[1:3], True),
         ([{**WIDE[0], "read": False}, *WIDE[1:]], True),
+        ([{**WIDE[0], "read": False}, WIDE[2]], True),
+        (WIDE[::-1], True),
         ([{**WIDE[0], "size": 9}], False),
         ([{**WIDE[0], "dtype": "int8"}], False),
         ([{"name": "other"}], False),
@@ -105,6 +107,10 @@ def test_a_run_may_read_some_of_the_columns_but_no_others(
     chosen = (Override.of("dataset.parquet.columns", columns),)
     if fits:
         assert manifest.taken_over(found, "unet3d", {}, chosen) == ()
+        (sent,) = manifest.with_all_columns(found, chosen)
+        asked = {column["name"] for column in columns if column.get("read", True)}
+        assert [column.get("read", True) for column in sent.value] == [one["name"] in asked for one in WIDE]
+        assert [{key: column[key] for key in WIDE[0]} for column in sent.value] == WIDE
         return
     with pytest.raises(ConfigError, match=r"dataset\.parquet\.columns"):
         manifest.taken_over(found, "unet3d", {}, chosen)

@@ -101,6 +101,18 @@ def test_a_run_may_read_fewer_files_than_were_generated(bench: Bench) -> None:
     assert (dataset["num_files_train"], dataset["num_files_generated"]) == (4, 8)
 
 
+def test_a_run_may_read_some_of_the_columns(bench: Bench) -> None:
+    params = ["dataset.num_files_train=8", f"dataset.parquet.columns={COLUMNS}"]
+    assert bench.datagen("--params", *params) == Status.SUCCESS
+    named = "dataset.parquet.columns=[{name:b,dtype:string}]"
+    assert bench.run("--params", named) == Status.SUCCESS
+    assert bench.workload("run")["dataset"]["parquet"]["columns"] == [
+        {"name": "a", "dtype": "float32", "size": 16, "read": False},
+        {"name": "b", "dtype": "string", "size": 1, "read": True},
+    ]
+    assert named in bench.metadata("run")["args"]["params"]
+
+
 def test_generating_other_data_over_a_data_set_is_refused_with_what_is_there(
     bench: Bench, capfd: pytest.CaptureFixture[str]
 ) -> None:
