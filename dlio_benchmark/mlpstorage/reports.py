@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -211,7 +212,13 @@ def _broken(leaf: Path, reason: str, metadata: Mapping[str, Any] | None = None) 
 
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``records`` flattened, one per line, the columns by name; what is not a number there stays empty."""
+    """Write ``records`` flattened, one per line, the columns by name; what is not a number there stays empty.
+
+    The file appears whole or not at all.
+
+    Raises:
+        CannotCreateError: if the file cannot be written.
+    """
     rows = [
         {
             key: value
@@ -221,11 +228,12 @@ def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         for record in records
     ]
     columns = sorted({key for row in rows for key in row})
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        if columns:
-            writer = csv.DictWriter(stream, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+    stream = io.StringIO(newline="")
+    if columns:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    results.write_text(path, stream.getvalue())
 
 
 def _print(runs: Sequence[Run], output: Path) -> None:

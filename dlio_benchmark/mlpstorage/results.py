@@ -79,11 +79,24 @@ def claim_leaf(results_dir: Path, model: str, command: str, *, now: datetime) ->
 
 
 def write_json(path: Path, content: Mapping[str, Any] | list[Any]) -> None:
-    """Write ``content`` as strict JSON; the file appears whole or not at all."""
+    """Write ``content`` as strict JSON; the file appears whole or not at all.
+
+    Raises:
+        CannotCreateError: if the file cannot be written.
+    """
+    write_text(path, json.dumps(strict(content), indent=2, default=str, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` with its line ends as they are; the file appears whole or not at all.
+
+    Raises:
+        CannotCreateError: if the file cannot be written.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        text = json.dumps(strict(content), indent=2, default=str, allow_nan=False)
-        draft.write_text(text + "\n", encoding="utf-8")
+        # Names of files need not be text; one that is not must not cost the whole report.
+        draft.write_bytes(text.encode("utf-8", "backslashreplace"))
         draft.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

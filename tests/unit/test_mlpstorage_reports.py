@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dlio_benchmark.mlpstorage.cli import main
+from dlio_benchmark.mlpstorage.reports import write_csv
 from dlio_benchmark.mlpstorage.status import Status
 
 METRICS = {
@@ -94,6 +95,39 @@ def test_the_csv_holds_the_same_flattened_with_columns_by_name(tmp_path: Path) -
         assert reader.fieldnames == sorted(reader.fieldnames or ())
     assert row["metrics.train_au_percentage"] == "[97.0, 98.0]"
     assert row["parameters.dataset.num_files_train"] == "3500"
+
+
+class UnwritableError(Exception):
+    pass
+
+
+class Unwritable:
+    def __str__(self) -> str:
+        raise UnwritableError
+
+
+def test_a_csv_that_cannot_be_written_whole_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    write_csv(path, [{"a": 1}, {"a": "x\r\ny"}])
+    before = path.read_bytes()
+    assert before == b'a\r\n1\r\n"x\r\ny"\r\n'
+    with pytest.raises(UnwritableError):
+        write_csv(path, [{"a": "x" * 10_000}] * 20 + [{"a": Unwritable()}])
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["results.csv"]
+
+
+def test_a_name_that_is_no_text_is_reported_all_the_same(tmp_path: Path) -> None:
+    write_csv(tmp_path / "results.csv", [{"run_id": "/\udcff"}])
+    assert (tmp_path / "results.csv").read_text(encoding="utf-8").splitlines() == ["run_id", "/\\udcff"]
+
+
+def test_a_report_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add_leaf(tmp_path, "20260101_000000")
+    (tmp_path / "results.csv").mkdir()
+    assert main(["reports", "reportgen", "--results-dir", str(tmp_path)]) != Status.SUCCESS
+    assert "results.csv" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".*"))
 
 
 def without(key: str) -> dict[str, Any]:
