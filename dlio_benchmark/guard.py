@@ -19,14 +19,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from dlio_benchmark.errors import DlioError, Exit, InterruptedRunError, PeerFailedError
 from dlio_benchmark.plan.epoch import World
+
+T = TypeVar("T")
 
 FAILED_IN = "failed in stage:"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,15 +48,17 @@ _SIGEV_THREAD = 2
 class Pulse:
     """What a process says it is doing; the work assigns ``stage`` and ``done``, other threads read them.
 
-    Any new value counts as progress.  ``done`` is a plain attribute for every step; ``stage`` is for what is
-    rarer, and is posted at once.  ``operations`` and ``waiting`` belong to the communicator: the collectives entered so
+    Any new value counts as progress, and who works through many things or bytes moves ``done`` with every one of them:
+    by `over` or `beat`, or as the plain attribute that it is for every step.  ``stage`` is for what is rarer, and is
+    posted at once.  ``operations`` and ``waiting`` belong to the communicator: the collectives entered so
     far, and the one that it waits in.  ``papers`` are the log
     of the run and the folder of its results, where there are any: others may have to write there how it ended.
     """
 
-    __slots__ = ("_stage", "done", "operations", "papers", "post", "waiting")
+    __slots__ = ("_lock", "_stage", "done", "operations", "papers", "post", "waiting")
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._stage = "start"
         self.done = 0
         self.operations = 0
@@ -73,6 +77,17 @@ class Pulse:
         self.done = 0
         if self.post is not None:
             self.post()
+
+    def beat(self, many: int = 1) -> None:
+        """Count things or bytes as done; any thread may call it."""
+        with self._lock:
+            self.done += many
+
+    def over(self, things: Iterable[T]) -> Iterator[T]:
+        """Yield ``things``; each counts as done when the next one is asked for."""
+        for thing in things:
+            yield thing
+            self.beat()
 
     def __str__(self) -> str:
         return f"{self.stage}, {self.done} done" if self.done else self.stage

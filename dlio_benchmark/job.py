@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -21,6 +20,7 @@ from dlio_benchmark.engine.parts import WRITERS
 from dlio_benchmark.engine.run import Settled, Told, Trained, foresee, generation, settle, training
 from dlio_benchmark.engine.verify import Verified, read_back, verify
 from dlio_benchmark.errors import ConfigError, DlioError, InvalidResultError, Issue, listed
+from dlio_benchmark.guard import Pulse
 from dlio_benchmark.metrics.events import Phase, RankRecord
 from dlio_benchmark.metrics.summary import (
     Window,
@@ -103,7 +103,8 @@ class Job:
         if flow.train:
             self._train(settled)
             if not settled.workload.dataset.keep_files:
-                on_root(self.comm, "removal of the data set", lambda: _remove(settled.storage))
+                self.comm.pulse.stage = "remove the data set"
+                on_root(self.comm, "removal of the data set", lambda: _remove(settled.storage, self.comm.pulse))
 
     def _foresee(self, workload: Workload) -> None:
         """Refuse what cannot end well before anything is generated."""
@@ -132,14 +133,14 @@ class Job:
         dataset = settled.workload.dataset
         total = len(range(0, sum(layout.files for layout in layouts(dataset)), self.comm.world.size))
         with ExitStack() as stack:
-            counted = _Counted(stack.enter_context(self._meter("generation", total)), self.comm)
+            meter = stack.enter_context(self._meter("generation", total))
 
             def check(written: Sequence[FileEntry]) -> None:
                 stack.close()
                 self._read_back(settled, written)
 
             done = generation(
-                settled, self.comm, counted, on_bytes=counted.on_bytes, check=check if dataset.verify else None
+                settled, self.comm, meter, on_bytes=self.comm.pulse.beat, check=check if dataset.verify else None
             )
         rate = done.bytes / 2**20 / done.seconds if done.seconds > 0 else 0.0
         kept = f", {done.files_kept} of them kept from before" if done.files_kept else ""
@@ -153,13 +154,7 @@ class Job:
         self.log.output("Reading back what was generated")
         begin = time.monotonic()
         with self._meter("read back", len(written)) as meter:
-            counted = _Counted(meter, self.comm)
-
-            def advance(files: int, stored_bytes: int) -> None:
-                counted.advance(files, stored_bytes)
-                counted.on_bytes(stored_bytes)
-
-            read_back(settled.storage, written, advance)
+            read_back(settled.storage, written, meter.advance, self.comm.pulse.beat)
         read = sum(entry.bytes for entry in written)
         self.log.output(
             f"Read back{_of_rank('', self.comm)}: {len(written)} files, {read} bytes are as they were written "
@@ -246,10 +241,10 @@ def _window(workload: Workload) -> Window:
     return Window(metric.exclude_start_steps, metric.exclude_end_steps)
 
 
-def _remove(storage: LocalStorage) -> None:
+def _remove(storage: LocalStorage, pulse: Pulse) -> None:
     """Remove what belongs to a data set, and its folder if nothing else is in it."""
     for path in (*(split.value for split in DatasetType), MANIFEST, TABLE, JOURNAL, LOCK_NAME):
-        storage.delete(path)
+        storage.delete(path, pulse.beat)
     with suppress(OSError):
         os.rmdir(storage.root)
 
@@ -273,26 +268,6 @@ def _one_per_host(comm: Comm, mine: Host) -> list[Host]:
     names = comm.hosts()
     described = comm.gather(mine if names.index(names[comm.world.rank]) == comm.world.rank else None, "hosts")
     return [host for host in described if host is not None]
-
-
-@dataclass(slots=True)
-class _Counted:
-    """Forwards the progress of generation to the meter and to the rank's pulse."""
-
-    meter: Meter
-    comm: Comm
-    bytes: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def advance(self, files: int, stored_bytes: int) -> None:
-        """Count files that are complete."""
-        self.meter.advance(files, stored_bytes)
-
-    def on_bytes(self, many: int) -> None:
-        """Count bytes that are written, by whichever thread."""
-        with self.lock:
-            self.bytes += many
-            self.comm.pulse.done = self.bytes
 
 
 @dataclass(slots=True)

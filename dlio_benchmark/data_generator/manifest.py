@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -112,23 +112,26 @@ def digest_of(chunks: Iterable[bytes | memoryview]) -> str:
     return state.hexdigest()
 
 
-def file_digests(storage: Storage, path: str, footer_bytes: int) -> tuple[str, str]:
-    """Return the digests of a file and of its last ``footer_bytes`` bytes, read in pieces."""
+def file_digests(
+    storage: Storage, path: str, footer_bytes: int, beat: Callable[[int], None] = lambda _bytes: None
+) -> tuple[str, str]:
+    """Return the digests of a file and of its last ``footer_bytes`` bytes, read in pieces; ``beat`` hears of each."""
     file = storage.open_input(path)
     try:
         tail = bytearray(min(footer_bytes, file.size))
         file.pread(file.size - len(tail), memoryview(tail))
-        return digest_of(_pieces(file)), digest_of([bytes(tail)])
+        return digest_of(_pieces(file, beat)), digest_of([bytes(tail)])
     finally:
         file.close()
 
 
-def _pieces(file: Any) -> Iterator[memoryview]:
+def _pieces(file: Any, beat: Callable[[int], None]) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(_CHUNK))
     at = 0
     while got := file.pread(at, buffer):
         yield buffer[:got]
         at += got
+        beat(got)
 
 
 def table_of(entries: Iterable[FileEntry]) -> pa.Table:
@@ -244,25 +247,29 @@ def begin(storage: Storage, workload: Workload) -> None:
         out.write(json.dumps(noted, ensure_ascii=False, allow_nan=False).encode())
 
 
-def reopen(storage: LocalStorage, manifest: Manifest, workload: Workload) -> None:
+def reopen(
+    storage: LocalStorage, manifest: Manifest, workload: Workload, beat: Callable[[int], None] = lambda _files: None
+) -> None:
     """Turn a complete data set into an unfinished one: what the manifest proves goes into a journal."""
     begin(storage, workload)
     journal = Journal(storage, 0, stamp_of(workload))
     try:
         for entry in manifest.entries():
             journal.add(entry)
+            beat(1)
     finally:
         journal.close()
     storage.delete(MANIFEST)
 
 
-def journalled(storage: Storage, stamp: str) -> dict[str, FileEntry]:
+def journalled(storage: Storage, stamp: str, beat: Callable[[int], None] = lambda _lines: None) -> dict[str, FileEntry]:
     """Return the files, by path, that earlier attempts with the same ``stamp`` completed."""
     found: dict[str, FileEntry] = {}
     for path in storage.list(JOURNAL):
         if not path.endswith(_LINES):
             continue
         for line in _whole(storage, path).splitlines():
+            beat(1)
             with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):  # torn by the end of its writer
                 parsed = json.loads(line)
                 if parsed.pop("stamp") == stamp:

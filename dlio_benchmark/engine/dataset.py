@@ -104,7 +104,7 @@ def _manifest_files(
     step = dataset.listing_validation_interval if dataset.skip_listing else 1
 
     def look() -> list[str]:
-        mine = _looked_at(len(sizes), step, comm.world)
+        mine = comm.pulse.over(_looked_at(len(sizes), step, comm.world))
         return [p for n in mine if (p := _absent(storage, paths[n].as_py(), int(sizes[n]))) is not None]
 
     _refuse_missing(everywhere(comm, f"look for {layout.split} files", look), layout.split)
@@ -140,9 +140,9 @@ def _foreign_files(
 
     def find() -> list[str]:
         computed = [layout.path(n) for n in range(layout.files)]
-        if computed and all(storage.size(path) is not None for path in computed):
+        if computed and all(storage.size(path) is not None for path in comm.pulse.over(computed)):
             return computed
-        names = [path for path in storage.list(layout.split.value) if path.endswith(ending)]
+        names = [path for path in comm.pulse.over(storage.list(layout.split.value)) if path.endswith(ending)]
         return sorted(path for path in names if not path.rpartition("/")[2].startswith("."))
 
     paths = on_root(comm, f"list of {layout.split} files", find)
@@ -173,7 +173,7 @@ def _footer_rows(paths: Sequence[str], comm: Comm, reader: Reader) -> Ids:
 
     def mine() -> list[int]:
         with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-            return list(pool.map(rows_of, paths[comm.world.rank :: comm.world.size]))
+            return list(comm.pulse.over(pool.map(rows_of, paths[comm.world.rank :: comm.world.size])))
 
     rows = np.zeros(len(paths), dtype=np.int64)
     for rank, part in enumerate(at_length(comm, "footers of foreign files", mine)):

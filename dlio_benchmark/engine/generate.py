@@ -165,10 +165,10 @@ class _Job:
         if manifest is not None:
             entries = list(manifest.entries())
             self._refuse_other(manifest, entries)
-            if all(self.storage.size(entry.path) == entry.bytes for entry in entries):
+            if all(self.storage.size(entry.path) == entry.bytes for entry in self.comm.pulse.over(entries)):
                 self._tidy_up()
                 return entries
-            reopen(self.storage, manifest, self.workload)
+            reopen(self.storage, manifest, self.workload, self.comm.pulse.beat)
         unfinished = begun(self.storage)
         if unfinished is None:
             self._refuse_foreign()
@@ -216,10 +216,10 @@ class _Job:
         """Finish what a generation could not do after it wrote the manifest."""
         if next(self.storage.list(JOURNAL), None) is not None:
             self._sweep()
-            self.storage.delete(JOURNAL)
+            self.storage.delete(JOURNAL, self.comm.pulse.beat)
 
     def _sweep(self) -> None:
-        for path in list(self.storage.list(".")):
+        for path in list(self.comm.pulse.over(self.storage.list("."))):
             if path.endswith(PARTIAL):
                 self.storage.delete(path)
 
@@ -230,7 +230,9 @@ class _Job:
             for layout in layouts(dataset)
         )
         need = int(need * _OVERHEAD * (1 - dataset.parquet.compressibility * bool(dataset.compression.value != "none")))
-        have = sum(entry.bytes for entry in journalled(self.storage, stamp_of(self.workload)).values())
+        have = sum(
+            entry.bytes for entry in journalled(self.storage, stamp_of(self.workload), self.comm.pulse.beat).values()
+        )
         free = self.storage.free_bytes()
         if need - have > free:
             msg = f"{self.storage.root}: about {need - have} bytes are to be written, {free} bytes are free there"
@@ -240,7 +242,11 @@ class _Job:
         """Write this rank's files and return (kept, written)."""
         stamp = stamp_of(self.workload)
         proven: dict[str, FileEntry] = {}
-        everywhere(self.comm, "journals of earlier attempts", lambda: proven.update(journalled(self.storage, stamp)))
+
+        def recall() -> None:
+            proven.update(journalled(self.storage, stamp, self.comm.pulse.beat))
+
+        everywhere(self.comm, "journals of earlier attempts", recall)
         kept: list[FileEntry] = []
         written: list[FileEntry] = []
 
@@ -273,8 +279,8 @@ class _Job:
     def _proven(self, file: PlannedFile, entry: FileEntry | None) -> FileEntry | None:
         if entry is None or self.storage.size(file.path) != entry.bytes:
             return None
-        same = file_digests(self.storage, file.path, entry.footer_bytes + 8) == (entry.digest, entry.footer_digest)
-        return entry if same else None
+        found = file_digests(self.storage, file.path, entry.footer_bytes + 8, self.comm.pulse.beat)
+        return entry if found == (entry.digest, entry.footer_digest) else None
 
     def _written(self, file: PlannedFile, journal: Journal, outputs: Outputs) -> FileEntry:
         got = self.writer.write(file, outputs)
@@ -296,9 +302,9 @@ class _Job:
         """Write the manifest once every name that it holds is on the device, then remove the journals."""
         for layout in layouts(self.workload.dataset):
             self.storage.make_folder(layout.split.value)
-        self.storage.sync(entry.path for entry in entries)
+        self.storage.sync((entry.path for entry in entries), self.comm.pulse.beat)
         save(self.storage, self.workload, entries)
-        self.storage.delete(JOURNAL)
+        self.storage.delete(JOURNAL, self.comm.pulse.beat)
 
 
 def _count_key(dataset: Dataset, layout: Layout) -> str:

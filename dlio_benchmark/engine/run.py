@@ -282,7 +282,7 @@ class _Training:
             hosts = self.comm.hosts()
             here = [rank for rank, host in enumerate(hosts) if host == hosts[self.comm.world.rank]]
             mine = range(here.index(self.comm.world.rank), len(files), len(here))
-            cache.evict(os.path.join(root, files.paths(number)) for number in mine)
+            cache.evict(os.path.join(root, files.paths(number)) for number in self.comm.pulse.over(mine))
             self.comm.barrier("page cache evicted")
         step = max(1, len(files) // _SAMPLED_FILES)
         return cache.resident_share([os.path.join(root, files.paths(n)) for n in range(0, len(files), step)])

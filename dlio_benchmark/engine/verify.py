@@ -34,6 +34,7 @@ from dlio_benchmark.synth import as_values, to_arrow
 from dlio_benchmark.values import as_arrow
 
 _SHOWN = 20
+_Beat = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,7 @@ def verify(
     def look() -> list[str]:
         found: list[str] = []
         for entry in mine:
-            found.extend(_wrong_with(entry, manifest, storage, values=values))
-            comm.pulse.done += entry.bytes
+            found.extend(_wrong_with(entry, manifest, storage, values=values, beat=comm.pulse.beat))
             advance(1, entry.bytes)
         return found
 
@@ -86,8 +86,9 @@ def read_back(
     storage: LocalStorage,
     entries: Sequence[FileEntry],
     advance: Callable[[int, int], None] = lambda _files, _bytes: None,
+    beat: _Beat = lambda _bytes: None,
 ) -> None:
-    """Compare files that were just written with what was written.
+    """Compare files that were just written with what was written; ``beat`` hears of each piece that is read.
 
     Raises:
         DataError: naming every file that differs, and in what.
@@ -95,7 +96,7 @@ def read_back(
     wrong: list[str] = []
     for entry in entries:
         cache.evict([os.path.join(storage.root, entry.path)])
-        wrong.extend(_wrong_bytes(entry, storage))
+        wrong.extend(_wrong_bytes(entry, storage, beat))
         advance(1, entry.bytes)
     _refuse_wrong("what was written is not what can be read", wrong, storage)
 
@@ -115,30 +116,30 @@ def _manifest(storage: Storage) -> Manifest:
     return manifest
 
 
-def _wrong_with(entry: FileEntry, manifest: Manifest, storage: Storage, *, values: bool) -> Iterator[str]:
-    yield from _wrong_bytes(entry, storage)
+def _wrong_with(entry: FileEntry, manifest: Manifest, storage: Storage, *, values: bool, beat: _Beat) -> Iterator[str]:
+    yield from _wrong_bytes(entry, storage, beat)
     if values and storage.size(entry.path) is not None:
         try:
-            yield from _wrong_values(entry, manifest, storage)
+            yield from _wrong_values(entry, manifest, storage, beat)
         except DataError as error:
             yield str(error)
 
 
-def _wrong_bytes(entry: FileEntry, storage: Storage) -> Iterator[str]:
+def _wrong_bytes(entry: FileEntry, storage: Storage, beat: _Beat) -> Iterator[str]:
     size = storage.size(entry.path)
     if size is None:
         yield f"{entry.path}: no such file"
         return
     if size != entry.bytes:
         yield f"{entry.path}: {size} bytes, the manifest says {entry.bytes}"
-    whole, footer = file_digests(storage, entry.path, entry.footer_bytes + 8)
+    whole, footer = file_digests(storage, entry.path, entry.footer_bytes + 8, beat)
     if footer != entry.footer_digest:
         yield f"{entry.path}: the footer has digest {footer}, the manifest says {entry.footer_digest}"
     elif whole != entry.digest:
         yield f"{entry.path}: the file has digest {whole}, the manifest says {entry.digest}"
 
 
-def _wrong_values(entry: FileEntry, manifest: Manifest, storage: Storage) -> Iterator[str]:
+def _wrong_values(entry: FileEntry, manifest: Manifest, storage: Storage, beat: _Beat) -> Iterator[str]:
     """Yield each column of a file whose values are not the ones that the generator makes, with the first such row."""
     files = files_of(manifest.workload, DatasetType(entry.split), entry.index)
     part = _part(entry, manifest, files)
@@ -157,6 +158,7 @@ def _wrong_values(entry: FileEntry, manifest: Manifest, storage: Storage) -> Ite
                 if at is not None:
                     yield f"{entry.path}: row {start + at} of column {column.name!r} is not what was generated"
             start += block.rows
+            beat(block.rows)
     finally:
         file.close()
 

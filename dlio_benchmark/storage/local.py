@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from dlio_benchmark.errors import DataMissingError, StorageError
@@ -60,11 +60,18 @@ class LocalStorage:
                 return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-    def delete(self, path: str) -> None:
-        """Remove a file, or a folder with all below it; links are removed, not followed."""
+    def delete(self, path: str, beat: Callable[[int], None] = lambda _files: None) -> None:
+        """Remove a file, or a folder with all below it; links are removed, not followed.
+
+        ``beat`` hears of each file below a folder.
+        """
         full = self.locate(path)
         with writing(full, "remove"):
             if os.path.isdir(full) and not os.path.islink(full):
+                for here, _, names in os.walk(full):
+                    for name in names:
+                        again(self.calls.unlink, os.path.join(here, name))
+                        beat(1)
                 shutil.rmtree(full)
             elif os.path.lexists(full):
                 again(self.calls.unlink, full)
@@ -75,13 +82,18 @@ class LocalStorage:
         with writing(full, "create"):
             make_folders(full, self.calls)
 
-    def sync(self, paths: Iterable[str]) -> None:
-        """Force the names of files to the device, with those of the folders between them and the root."""
+    def sync(self, paths: Iterable[str], beat: Callable[[int], None] = lambda _folders: None) -> None:
+        """Force the names of files to the device, with those of the folders between them and the root.
+
+        ``beat`` hears of each folder.
+        """
         folders = {self.root}
         for folder in {os.path.dirname(path) for path in paths}:
             above = PurePosixPath(folder)
             folders.update(self.locate(str(one)) for one in (above, *above.parents))
-        sync_folders(folders, self.calls)
+        for folder in sorted(folders):
+            sync_folders([folder], self.calls)
+            beat(1)
 
     def free_bytes(self) -> int:
         """Return the bytes that can still be written below the root, which exists."""
