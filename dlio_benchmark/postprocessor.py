@@ -20,6 +20,8 @@ from typing import Any
 from dlio_benchmark.errors import DataMissingError, DlioError, Exit
 
 MIB = 2**20
+# Keys of the result's block of proof that scale steps to samples and bytes.
+_SCALES = ("record_bytes", "batch_size", "batch_size_eval")
 
 
 class Verdict(StrEnum):
@@ -167,8 +169,7 @@ class DLIOPostProcessor:
 
     def summary(self) -> Mapping[str, Any]:
         """Return summary.json, or nothing if the run did not write it."""
-        path = os.path.join(self.output_folder, "summary.json")
-        return _parsed(path) if os.path.exists(path) else {}
+        return _summary(self.output_folder)
 
 
 def _milliseconds(seconds: Sequence[float]) -> Mapping[str, str]:
@@ -206,6 +207,11 @@ def _rank_files(folder: str) -> list[str]:
     found = glob.glob(os.path.join(glob.escape(folder), "*_output.json"))
     ranked = [path for path in found if os.path.basename(path).split("_")[0].isdigit()]
     return sorted(ranked, key=lambda path: int(os.path.basename(path).split("_")[0]))
+
+
+def _summary(folder: str) -> Mapping[str, Any]:
+    path = os.path.join(folder, "summary.json")
+    return _parsed(path) if os.path.exists(path) else {}
 
 
 def _parsed(path: str) -> Any:
@@ -265,18 +271,32 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _complete(args: argparse.Namespace) -> None:
-    """Take what the command line leaves open from the run's own configuration, if it is there."""
+    """Take what the command line leaves open from the result, which knows what the run came to."""
+    scales = {name: one for name, one in _summary(args.output_folder).get("dlio", {}).items() if name in _SCALES}
+    if len(scales) < len(_SCALES):
+        scales = _recorded(args) | scales
+    if not scales:
+        return
+    args.batch_size = args.batch_size or scales["batch_size"]
+    args.batch_size_eval = args.batch_size_eval or scales["batch_size_eval"]
+    args.record_size = scales["record_bytes"]
+
+
+def _recorded(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what scales the rates of a result that does not say it, from the run's own configuration if it is there.
+
+    That is what was asked for, and does not have what the run took from its data set.
+    """
     from dlio_benchmark.config.columns import nominal_row_bytes  # noqa: PLC0415 - keeps --help instant
     from dlio_benchmark.config.decode import decode  # noqa: PLC0415
     from dlio_benchmark.config.files import read_record  # noqa: PLC0415
 
     tree = read_record(_config_path(args))
     if tree is None:
-        return
+        return {}
     workload = decode(tree).workload
-    args.batch_size = args.batch_size or workload.reader.batch_size
-    args.batch_size_eval = args.batch_size_eval or workload.reader.batch_size_eval
-    args.record_size = nominal_row_bytes(workload.dataset)
+    values = (nominal_row_bytes(workload.dataset), workload.reader.batch_size, workload.reader.batch_size_eval)
+    return dict(zip(_SCALES, values, strict=True))
 
 
 def _config_path(args: argparse.Namespace) -> str:

@@ -254,11 +254,14 @@ def read_record(path: str) -> Mapping[str, Any] | None:
     """Return the workload that a run recorded in ``path`` (config.yaml), resolved; None if there is no such file.
 
     Raises:
-        ConfigError: if the file cannot be read as YAML, or is beyond the limits.
+        ConfigError: if the file cannot be read as YAML, is beyond the limits, or refers to what is not there.
     """
     if not path or not os.path.exists(path):
         return None
     _check_file(path)
-    loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError([Issue(path, _told(error))]) from error
     workload = loaded.get("workload") if isinstance(loaded, dict) else None
     return {str(name): value for name, value in workload.items()} if isinstance(workload, dict) else None

@@ -136,6 +136,9 @@ def proof_of(outcome: Outcome) -> dict[str, Any]:
         "read_mode": str(outcome.workload.dataset.parquet.read_mode),
         "decode": outcome.decode,
         "loader": outcome.loader,
+        "record_bytes": outcome.record_bytes,
+        "batch_size": outcome.workload.reader.batch_size,
+        "batch_size_eval": outcome.workload.reader.batch_size_eval,
         "compression": str(outcome.workload.dataset.compression),
         "format": str(outcome.workload.dataset.format),
         "epochs": [

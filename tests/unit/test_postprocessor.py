@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlio_benchmark.comm import Simulated
+from dlio_benchmark.comm import Simulated, Solo
 from dlio_benchmark.errors import DataMissingError, Exit
 from dlio_benchmark.job import Job
 from dlio_benchmark.postprocessor import DLIOPostProcessor, Spread, run
@@ -114,3 +114,60 @@ def test_a_result_of_another_version_is_reported_as_one_without_proof(
     assert run(["-of", str(tmp_path)]) == Exit.OK
     assert capsys.readouterr().out.startswith("UNPROVEN")
     assert "UNPROVEN" in (tmp_path / "report.html").read_text()
+
+
+def record(folder: Path, text: str) -> None:
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "config.yaml").write_text(text)
+
+
+def cells(text: str, row: str) -> list[float]:
+    (line,) = [line for line in text.splitlines() if line.startswith(row)]
+    return [float(cell) for cell in line.removeprefix(row).split()]
+
+
+def test_rates_are_scaled_by_what_the_run_took_from_its_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was recorded has no format, no columns, and a variable that is gone."""
+    columns = [{"name": "large", "dtype": "float32", "size": 300_000}]
+    made = {"format": "parquet", "num_samples_per_file": 4, "num_files_train": 1, "parquet": {"columns": columns}}
+    place = {"data_folder": str(tmp_path / "data")}
+    for work in (
+        {"workflow": {"generate_data": True, "train": False}, "dataset": made | place},
+        {"workflow": {"train": True}, "dataset": {"num_files_train": 1, **place}, "reader": {"batch_size": 2}},
+    ):
+        Job(work, Solo(), str(tmp_path), Log(quiet=True)).run()
+    record(tmp_path, "workload: {dataset: {data_folder: '${oc.env:DLIO_NO_SUCH_VARIABLE}'}}")
+    proof = json.loads((tmp_path / "summary.json").read_text())["dlio"]
+    assert (proof["record_bytes"], proof["batch_size"], proof["batch_size_eval"]) == (1_200_000, 2, 1)
+    assert run(["-of", str(tmp_path), "--html", ""]) == Exit.OK
+    text = capsys.readouterr().out
+    output = json.loads((tmp_path / "0_output.json").read_text())
+    rates = [2 / seconds for seconds in output["1"]["proc"]["block1"]]
+    assert cells(text, "samples/s per rank")[0] == pytest.approx(statistics.fmean(rates), rel=0.01, abs=0.01)
+    nominal = statistics.fmean(rates) * 1_200_000 / 2**20
+    assert cells(text, "MiB/s per rank, nominal")[0] == pytest.approx(nominal, rel=0.01, abs=0.01)
+
+
+def test_a_result_that_does_not_say_what_scales_it_is_scaled_by_its_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output(tmp_path, 0, [1.0, 3.0], 1.0)
+    record(tmp_path, "workload: {dataset: {format: parquet, record_length_bytes: 2097152}, reader: {batch_size: 4}}")
+    run(["-of", str(tmp_path), "--html", ""])
+    text = capsys.readouterr().out
+    assert cells(text, "samples/s per rank")[0] == 1.5
+    assert cells(text, "MiB/s per rank, nominal")[0] == 3
+
+
+def test_a_record_that_refers_to_what_is_not_there_is_an_error_and_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output(tmp_path, 0, [1.0], 1.0)
+    record(tmp_path, "workload: {dataset: {data_folder: '${oc.env:DLIO_NO_SUCH_VARIABLE}'}}")
+    assert run(["-of", str(tmp_path)]) == Exit.CONFIG
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "config.yaml" in said
+    assert "DLIO_NO_SUCH_VARIABLE" in said
