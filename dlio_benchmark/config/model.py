@@ -145,8 +145,8 @@ class Dataset:
 
     format: FormatType = key(FormatType.TFRECORD, "file format", shapes_data=True)
     data_folder: str = key("./data/", "folder of the data set, below storage.storage_root")
-    num_files_train: int = key(8, "files to train on", least=0)
-    num_files_eval: int = key(0, "files to evaluate on", least=0)
+    num_files_train: int = key(8, "files to train on; if it is not given, all that the data set has", least=0)
+    num_files_eval: int = key(0, "files to evaluate on; likewise", least=0)
     num_files_generated: int | None = key(None, "training files that exist, if more than are read", least=1)
     num_samples_per_file: int = key(1, "rows of a file", unit="rows", least=0, shapes_data=True)
     num_subfolders_train: int = key(0, "sub-folders of the training files", least=0, shapes_data=True)

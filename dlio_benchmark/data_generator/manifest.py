@@ -82,12 +82,17 @@ class Manifest:
     @property
     def workload(self) -> Workload:
         """The configuration that shaped the data, everything else at its default."""
-        return _described(self.shape, {SPLIT_KEYS[split]: self.count(split) for split in SPLIT_KEYS})
+        return _described(self.shape, self.counts)
 
     def count(self, split: DatasetType) -> int:
         """Return the number of logical files of a split."""
         mine = self.files.filter(pc.equal(pc.cast(self.files["split"], pa.string()), split.value))
         return int(pc.max(mine["index"]).as_py()) + 1 if mine.num_rows else 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of logical files of each split, by the key that configures it."""
+        return {key: self.count(split) for split, key in SPLIT_KEYS.items()}
 
     def entries(self) -> Iterator[FileEntry]:
         """Yield every file."""

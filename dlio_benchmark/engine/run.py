@@ -18,7 +18,7 @@ from dlio_benchmark.common.enumerations import DatasetType, FormatType
 from dlio_benchmark.config.columns import nominal_row_bytes
 from dlio_benchmark.config.decode import Decoded, decode
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.config.shape import with_defaults
+from dlio_benchmark.config.shape import SPLIT_KEYS, with_defaults
 from dlio_benchmark.cores import write_threads
 from dlio_benchmark.data_generator.manifest import Manifest, load
 from dlio_benchmark.data_loader.base import Loader
@@ -56,7 +56,7 @@ class Settled:
 
 
 def settle(tree: Tree, comm: Comm, *, strict: bool = False, typed: frozenset[str] = frozenset()) -> Settled:
-    """Return what a run is about; keys that shape data and are not given come from the data set's manifest.
+    """Return what a run is about; what is not given of the data's shape and number comes from the data set's manifest.
 
     Raises:
         ConfigError: if the configuration is not valid.
@@ -73,7 +73,7 @@ def settle(tree: Tree, comm: Comm, *, strict: bool = False, typed: frozenset[str
     manifest = on_root(comm, "manifest", lambda: load(storage))
     if manifest is None:
         return Settled(decoded, storage, None)
-    decoded = decode(with_defaults(tree, manifest.shape), strict=strict, typed=typed)
+    decoded = decode(_completed(tree, manifest), strict=strict, typed=typed)
     on_root(comm, "data set against configuration", lambda: check_shape(manifest, decoded.workload, storage.root))
     return Settled(decoded, storage, manifest)
 
@@ -88,10 +88,23 @@ def _decoded_with_manifest(tree: Tree, comm: Comm, *, strict: bool, typed: froze
     if parts and all(part is None or isinstance(part, Mapping) for part in parts):
         manifest = on_root(comm, "manifest", lambda: load(LocalStorage(data_root(tree))))
         if manifest is not None:
-            decoded = decode(with_defaults(tree, manifest.shape), strict=strict, typed=typed)
+            decoded = decode(_completed(tree, manifest), strict=strict, typed=typed)
             if not decoded.workload.workflow.generate_data:
                 return decoded
     return decode(tree, strict=strict, typed=typed)
+
+
+def _completed(tree: Tree, manifest: Manifest) -> Tree:
+    """Return a tree with what it leaves open as the data set has it.
+
+    Files that a data set does not have, or of which the tree says that they are another number, are not counted: what
+    is wrong then is said of the tree as it is given.
+    """
+    counts = {key: count for key, count in manifest.counts.items() if count}
+    train = SPLIT_KEYS[DatasetType.TRAIN]
+    if (tree.get("dataset") or {}).get("num_files_generated") not in (None, counts.get(train)):
+        counts.pop(train, None)
+    return with_defaults(tree, {**manifest.shape, **counts})
 
 
 def generation(

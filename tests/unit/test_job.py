@@ -217,6 +217,43 @@ def test_fewer_files_than_generated_are_a_subset_and_more_are_missing(tmp_path: 
         run(changed(train, "dataset.num_files_train", 5), tmp_path)
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_numbers_of_files_that_are_left_open_are_those_of_the_data_set(tmp_path: Path, ranks: int) -> None:
+    run(only(tree(tmp_path, num_files_train=10), generate=True), tmp_path)
+    place = {"data_folder": str(tmp_path / "data")}
+    work = {
+        **tree(tmp_path),
+        "workflow": {"train": True, "evaluation": True},
+        "dataset": place,
+    }
+    Simulated.run(ranks, lambda comm: run(work, tmp_path, comm))
+    summary = loaded(tmp_path / "out" / "summary.json")
+    assert (summary["num_files_train"], summary["num_files_eval"]) == (10, 2)
+    assert [one["rows"] for one in summary["dlio"]["epochs"]] == [240, 48, 240, 48]
+    assert not any("files are read" in note for note in summary["dlio"]["notes"])
+
+
+def test_a_small_data_set_is_read_without_saying_how_small_it_is(tmp_path: Path) -> None:
+    run(only(tree(tmp_path), generate=True), tmp_path)
+    work = only({**tree(tmp_path), "dataset": {"data_folder": str(tmp_path / "data")}}, train=True)
+    assert loaded(run(work, tmp_path) / "summary.json")["dlio"]["epochs"][0]["rows"] == 96
+
+
+def test_a_number_of_files_that_contradicts_the_data_set_is_said_to_do_so(tmp_path: Path) -> None:
+    run(only(tree(tmp_path, num_files_train=10), generate=True), tmp_path)
+    for generated in (9, 11):
+        wrong = {"data_folder": str(tmp_path / "data"), "num_files_generated": generated}
+        with pytest.raises(DataSetMismatchError, match=f"has 10, the configuration wants {generated}"):
+            run(only({**tree(tmp_path), "dataset": wrong}, train=True), tmp_path)
+
+
+def test_a_data_set_without_training_files_is_said_to_have_none(tmp_path: Path) -> None:
+    run(only(tree(tmp_path, num_files_train=0), generate=True), tmp_path)
+    work = only({**tree(tmp_path), "dataset": {"data_folder": str(tmp_path / "data")}}, train=True)
+    with pytest.raises(DataMissingError, match="0 files for train"):
+        run(work, tmp_path)
+
+
 def test_foreign_files_are_read_and_said_to_be_foreign(tmp_path: Path) -> None:
     run(only(tree(tmp_path), generate=True), tmp_path)
     (tmp_path / "data" / "dlio_manifest.json").unlink()
