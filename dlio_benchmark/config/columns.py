@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,6 +32,11 @@ def schema_columns(dataset: Dataset) -> tuple[Column, ...]:
     if dataset.parquet.columns or not dataset.record_length_bytes_stdev:
         return file_columns(dataset, DatasetType.TRAIN, 0)
     return (Column(LEGACY_COLUMN, ColumnType(dataset.record_element_type), 0),)
+
+
+def mean_columns(dataset: Dataset) -> tuple[Column, ...]:
+    """Return the columns of a file that is as large as configured, without the spread between files."""
+    return file_columns(replace(dataset, record_length_bytes_stdev=0.0), DatasetType.TRAIN, 0)
 
 
 def wanted_columns(workload: Workload) -> tuple[Column, ...]:

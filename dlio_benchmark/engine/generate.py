@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType
-from dlio_benchmark.config.columns import file_columns, row_bytes
+from dlio_benchmark.config.columns import mean_columns
 from dlio_benchmark.config.model import Dataset, Workload
 from dlio_benchmark.config.shape import CONTENT_VERSION, SPLIT_KEYS, differences
 from dlio_benchmark.data_generator.manifest import (
@@ -38,6 +38,7 @@ from dlio_benchmark.data_generator.manifest import (
 from dlio_benchmark.engine.agree import at_length, everywhere, on_root
 from dlio_benchmark.engine.beside import Stop, StoppableOutputs, beside
 from dlio_benchmark.errors import CannotCreateError, DataSetMismatchError, Issue, listed
+from dlio_benchmark.parquet.encode_schema import row_bits
 from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile, written_by
 from dlio_benchmark.plan.layout import Layout
@@ -225,10 +226,9 @@ class _Job:
 
     def _room(self) -> None:
         dataset = self.workload.dataset
-        need = sum(
-            layout.files * row_bytes(file_columns(dataset, layout.split, 0)) * dataset.num_samples_per_file
-            for layout in layouts(dataset)
-        )
+        rows = sum(layout.files for layout in layouts(dataset)) * dataset.num_samples_per_file
+        stored = [column for column in mean_columns(dataset) if column.name != dataset.parquet.partition_by]
+        need = rows * sum(map(row_bits, stored)) // 8
         need = int(need * _OVERHEAD * (1 - dataset.parquet.compressibility * bool(dataset.compression.value != "none")))
         have = sum(
             entry.bytes for entry in journalled(self.storage, stamp_of(self.workload), self.comm.pulse.beat).values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,52 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> N
         make(tmp_path, calls=Full(100))
     assert refused.value.code == Exit.CANNOT_CREATE
     assert files(tmp_path) == {}
+
+
+def asked_for(root: Path, **dataset: Any) -> int:
+    """Return the bytes that a generation says it will write."""
+    with pytest.raises(CannotCreateError, match=r"about \d+ bytes") as refused:
+        make(root, workload(**dataset), calls=Full(0))
+    found = re.search(r"about (\d+) bytes", str(refused.value))
+    assert found is not None
+    return int(found[1])
+
+
+def written(root: Path, **dataset: Any) -> int:
+    return make(root, workload(**dataset)).bytes
+
+
+def test_the_room_for_files_that_differ_is_that_of_all_and_not_that_of_the_first(tmp_path: Path) -> None:
+    many = {"num_files_train": 64, "num_files_eval": 0, "num_samples_per_file": 4, "parquet": {"row_group_size": 4}}
+    spread = {"record_length_bytes": 10_000, "record_length_bytes_stdev": 8_000}
+    for seed in range(3):
+        wanted = asked_for(tmp_path / str(seed), seed=seed, **many, **spread)
+        assert wanted == pytest.approx(written(tmp_path / str(seed), seed=seed, **many, **spread), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"dtype": "int16", "size": 8},
+        {"dtype": "uint16"},
+        {"dtype": "string"},
+        {"dtype": "string", "size": 40},
+        {"dtype": "binary", "size": 3},
+        {"dtype": "bool"},
+        {"dtype": "float16", "size": 7},
+        {"dtype": "uint8", "size": 300},
+    ],
+)
+def test_the_room_for_values_is_that_of_how_they_are_stored(tmp_path: Path, column: dict[str, Any]) -> None:
+    parquet = {"columns": [{"name": "x", **column}], "row_group_size": 40_000}
+    large = {"num_samples_per_file": 40_000, "parquet": parquet, "num_files_eval": 0}
+    assert asked_for(tmp_path, **large) == pytest.approx(written(tmp_path, **large), rel=0.05)
+
+
+def test_a_column_that_names_folders_takes_no_room(tmp_path: Path) -> None:
+    columns = [{"name": "x", "dtype": "int8"}, {"name": "where", "dtype": "string", "size": 100}]
+    parted = {"num_samples_per_file": 20_000, "parquet": {"columns": columns, "partition_by": "where"}}
+    assert asked_for(tmp_path, **parted) < 4 * 20_000 * 2
 
 
 @pytest.mark.parametrize(
