@@ -1,4 +1,7 @@
-"""What a run leaves when it ends before its time: ``failure.json`` instead of ``summary.json``."""
+"""What a run leaves when it fails: ``failure.json``, instead of ``summary.json`` if it ended before its time.
+
+A result that does not carry its proof is written, too, and the record of the failure stands beside it.
+"""
 
 from __future__ import annotations
 

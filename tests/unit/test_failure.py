@@ -71,6 +71,12 @@ def test_secrets_are_not_recorded(tmp_path: Path) -> None:
     assert "abcdefghijk" not in (tmp_path / FAILURE).read_text(encoding="utf-8")
 
 
+def test_a_result_without_its_proof_keeps_its_place_beside_the_record(tmp_path: Path) -> None:
+    (tmp_path / SUMMARY).write_text("{}", encoding="utf-8")
+    Recorder("", Redactor(), str(tmp_path))(failure())
+    assert {path.name for path in tmp_path.iterdir()} == {SUMMARY, FAILURE}
+
+
 def test_a_record_that_cannot_be_written_does_not_hide_the_failure(tmp_path: Path) -> None:
     Recorder("", Redactor(), str(tmp_path / "nowhere"))(failure())
 
