@@ -26,9 +26,13 @@ def scan(sources: Mapping[str, str], rule: Rule) -> list[str]:
     ]
 
 
-def sources_of(folder: Path) -> dict[str, str]:
-    """Return the text of every Python file below ``folder`` by path."""
-    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))}
+def sources_of(*folders: Path) -> dict[str, str]:
+    """Return the text of every Python file below ``folders``, which differ in name, by path from beside its folder."""
+    return {
+        str(path.relative_to(folder.parent)): path.read_text(encoding="utf-8")
+        for folder in folders
+        for path in sorted(folder.rglob("*.py"))
+    }
 
 
 def markers(text: str, _tree: ast.Module) -> Iterator[Place]:
