@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from omegaconf import OmegaConf
 
-from dlio_benchmark.errors import ConfigError, DlioError
+from dlio_benchmark.errors import ConfigError, DlioError, Exit
 from dlio_benchmark.utils.config import ConfigArguments, LoadConfig
 from verification.contracts.config import PROBLEMS, Decode, good_tree, with_problem
 from verification.contracts.dataset import Put, Take, changed, put_in_storage
@@ -19,7 +19,11 @@ from verification.contracts.job import FILES, ROWS, Load, Run, run_job, tree_of
 from verification.evidence import Recorder
 from verification.probes import in_child, snapshot
 from verification.saboteurs import DECODES, LOADS, RUNS
-from verification.saboteurs.configs import PUTS, REFUSALS, TAKES, compose, strict
+from verification.saboteurs.configs import COMMANDS, PUTS, TAKES, compose, strict
+from verification.targets import Target
+from verification.targets.checks import MANIFEST, NUMBERS, ended_well, generated
+from verification.targets.cli import target
+from verification.targets.protocol import DATA, OUT, workload
 
 SECTION: Mapping[str, Any] = {
     "columns": [{"name": "a", "dtype": "float32", "size": 2}, {"name": "b", "dtype": "string"}],
@@ -132,28 +136,33 @@ def test_a_second_engine_finds_the_rows_of_an_empty_section(evidence: Recorder, 
         a_second_engine_finds_the_rows(evidence, RUNS["empty-section-writes-nothing"], tmp_path / "wrong")
 
 
-def a_refusal_leaves_the_data_set_alone(evidence: Recorder, run: Run, folder: Path) -> None:
-    """Hold that a run which does not fit a data set changes no byte of it, its manifest included."""
-    tree = tree_of(folder)
-    run(tree, folder)
-    before = snapshot(folder / "data")
-    evidence.equal("dlio_manifest.json" in before, True, what="manifest of the data set")
-    only_train = {**tree, "workflow": {"generate_data": False, "train": True}}
-    try:
-        run(changed(only_train, "dataset.seed", 77), folder)
-    except DlioError:
-        pass
-    after = snapshot(folder / "data")
+def the_command_takes_its_own_data_set_only(evidence: Recorder, command: Target, folder: Path) -> None:
+    """Hold codes and results of commands, and every byte of a data set, when another one is wanted and when it is."""
+    tree = workload(NUMBERS)
+    generated(evidence, command, tree, folder)
+    before = snapshot(folder / DATA)
+    evidence.equal(MANIFEST in before, True, what="manifest of the data set")
+    ended = command.train(changed(tree, "dataset.seed", 77), folder)
+    evidence.equal(ended.code, int(Exit.DATA_INVALID), what="exit code of training on another data set")
+    evidence.equal(_results(folder), [], what="results of training on another data set")
+    after = snapshot(folder / DATA)
     touched = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     evidence.equal(touched, [], what="files that a run of another configuration changed")
+    ended_well(evidence, command.train(tree, folder), "training on the data set that is wanted")
+    evidence.equal(_results(folder), ["0_output.json", "summary.json"], what="results of a run that fits")
+
+
+def _results(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / OUT).glob("*") if path.name in ("0_output.json", "summary.json"))
 
 
 @pytest.mark.claim("product-11")
-def test_a_refusal_leaves_the_data_set_alone(evidence: Recorder, tmp_path: Path) -> None:
-    a_refusal_leaves_the_data_set_alone(evidence, run_job, tmp_path / "right")
-    for name, run in REFUSALS.items():
+def test_the_command_takes_its_own_data_set_only(evidence: Recorder, tmp_path: Path) -> None:
+    command = target("native")
+    the_command_takes_its_own_data_set_only(evidence, command, tmp_path / "right")
+    for name, wrong in COMMANDS.items():
         with evidence.saboteur(name):
-            a_refusal_leaves_the_data_set_alone(evidence, run, tmp_path / name)
+            the_command_takes_its_own_data_set_only(evidence, wrong(command), tmp_path / name)
 
 
 # -- attacks, as the interpreter sees them -----------------------------------------------------------------------------

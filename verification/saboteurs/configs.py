@@ -6,7 +6,8 @@ import copy
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from dlio_benchmark.data_generator.parquet_generator import COMPRESSION_MAP
 from dlio_benchmark.errors import ConfigError
 from dlio_benchmark.utils.config import LoadConfig
 from verification.contracts.job import Load, Ran, Run, Tree, run_job
+from verification.targets.protocol import Target, placed
+from verification.targets.wrong import Wrong
 
 
 def _plain(config: Any, *, resolve: bool = True) -> dict[str, Any]:
@@ -130,27 +133,60 @@ def _joined_unchecked(root: Path, path: str) -> None:
 PUTS: Mapping[str, Callable[[Path, str], None]] = {"joins-paths-unchecked": _joined_unchecked}
 
 
-def _without_manifest(tree: Tree, folder: Path) -> Ran:
-    Path(tree["dataset"]["data_folder"], "dlio_manifest.json").unlink(missing_ok=True)
-    changed = _plain(tree)
-    if list(Path(tree["dataset"]["data_folder"]).glob("train/*.parquet")):
-        changed["workflow"]["generate_data"] = False
-        changed["workflow"]["train"] = False
-    return run_job(changed, folder)
+# -- a data set of another configuration -------------------------------------------------------------------------------
+Blind = Callable[[Tree], AbstractContextManager[None]]
 
 
-def _with_any_manifest(tree: Tree, folder: Path) -> Ran:
-    manifest = Path(tree["dataset"]["data_folder"], "dlio_manifest.json")
-    if manifest.exists():
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        content["shape"] = shape_of(decode(_plain(tree)).workload)
-        manifest.write_text(json.dumps(content), encoding="utf-8")
-    changed = _plain(tree)
-    changed["workflow"]["train"] = changed["workflow"]["train"] and not manifest.exists()
-    return run_job(changed, folder)
+@contextmanager
+def _put_back(path: Path) -> Iterator[bytes]:
+    """Give what a file holds, and let it hold that again afterwards: the wrong run is judged, not the blindfold."""
+    content = path.read_bytes()
+    try:
+        yield content
+    finally:
+        path.write_bytes(content)
 
 
-REFUSALS: Mapping[str, Callable[[Tree, Path], Ran]] = {
-    "manifest-not-compared": _without_manifest,
-    "manifest-without-digest": _with_any_manifest,
+@contextmanager
+def _manifest_unseen(tree: Tree) -> Iterator[None]:
+    manifest = _manifest(tree)
+    with _put_back(manifest):
+        manifest.unlink()
+        yield
+
+
+@contextmanager
+def _manifest_of_any(tree: Tree) -> Iterator[None]:
+    manifest = _manifest(tree)
+    with _put_back(manifest) as content:
+        shape = shape_of(decode(_plain(tree)).workload)
+        manifest.write_text(json.dumps({**json.loads(content), "shape": shape}), encoding="utf-8")
+        yield
+
+
+def _manifest(tree: Tree) -> Path:
+    return Path(tree["dataset"]["data_folder"], "dlio_manifest.json")
+
+
+BLIND: Mapping[str, Blind] = {
+    "manifest-not-compared": _manifest_unseen,
+    "manifest-without-digest": _manifest_of_any,
 }
+
+
+def _blindly(blind: Blind) -> Run:
+    def run(tree: Tree, folder: Path) -> Ran:
+        if not _manifest(tree).exists():
+            return run_job(tree, folder)
+        with blind(tree):
+            return run_job({**tree, "workflow": {"generate_data": False, "train": True}}, folder)
+
+    return run
+
+
+def _blind_target(blind: Blind) -> Callable[[Target], Target]:
+    return lambda right: Wrong(right, during=lambda tree, folder: blind(placed(tree, folder, generate=False)))
+
+
+REFUSALS: Mapping[str, Run] = {name: _blindly(blind) for name, blind in BLIND.items()}
+COMMANDS: Mapping[str, Callable[[Target], Target]] = {name: _blind_target(blind) for name, blind in BLIND.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Wrong:
     ask: Callable[[Tree], Tree] = lambda tree: tree
     tell: Tell = lambda ended: ended
     spoil: Callable[[Path], None] = lambda _out: None
+    during: Callable[[Tree, Path], AbstractContextManager[None]] = lambda _tree, _folder: nullcontext()
     restored_from: int | None = None
     _kept: dict[Path, bytes] = field(default_factory=dict)
 
@@ -45,7 +47,8 @@ class Wrong:
         if self.restored_from is not None:
             for path in files(folder)[self.restored_from :]:
                 path.write_bytes(self._kept[path])
-        ended = self.tell(self.right.train(self.ask(tree), folder, ranks=ranks))
+        with self.during(tree, folder):
+            ended = self.tell(self.right.train(self.ask(tree), folder, ranks=ranks))
         self.spoil(folder / OUT)
         return ended
 
