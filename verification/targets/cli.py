@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from verification.targets.protocol import BLACK_BOX, OUT, Description, Ended, Tr
 LIMIT_S = 300.0
 FOREIGN = ("++workload.reader.data_loader=pytorch",)  # elsewhere the default does not fit the framework
 LONGEST_OUTPUT = 40_000
+OWN_VERSION = re.compile(r"^dlio_benchmark (\d\S*)$", re.MULTILINE)
 ASK = """
 import json, importlib.metadata as m
 try:
@@ -56,17 +59,31 @@ class Cli:
     more: tuple[str, ...] = FOREIGN
 
     def describe(self) -> Description:
-        """Return name, version and capabilities, as the interpreter says them; a command is taken to offer all."""
+        """Return name, version and capabilities, as the interpreter says them; a command is taken to offer all.
+
+        A command that does not say its own version is believed to have that of the interpreter which it names.
+        """
         if not self.python:
-            return Description(self.name, "unknown", BLACK_BOX)
-        with tempfile.TemporaryDirectory() as folder:
-            told = self._run([self.python, "-c", ASK], Path(folder))
-        if told.code:
-            raise VerificationError(f"{self.python}: cannot import dlio_benchmark: {told.output.strip()[-500:]}")
-        version, formats = json.loads(told.output.splitlines()[-1])
+            return Description(self.name, self._version_of_command(), BLACK_BOX)
+        version, formats = json.loads(self._answer([self.python, "-c", ASK]).splitlines()[-1])
         return Description(
             self.name, version, BLACK_BOX if "parquet" in formats or not formats else frozenset({"training"})
         )
+
+    def _version_of_command(self) -> str:
+        said = OWN_VERSION.search(self._answer([*self.command, "--version"]))  # Hydra says there which Hydra it is
+        if said:
+            return said[1]
+        interpreter = _interpreter(self.command[0])
+        return replace(self, python=interpreter).describe().version if interpreter else "unknown"
+
+    def _answer(self, words: Sequence[str]) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            told = self._run(words, Path(folder))
+        if told.code:
+            text = told.output.strip()[-500:]
+            raise VerificationError(f"{words[0]}: does not say its version, code {told.code}: {text}")
+        return told.output
 
     def generate(self, tree: Tree, folder: Path) -> Ended:
         """Generate with one process."""
@@ -119,6 +136,17 @@ def target(text: str) -> Cli:
     if python == os.path.abspath(sys.executable):
         return _own(title)
     return Cli(title, (python, "-m", "dlio_benchmark.main"), python)
+
+
+def _interpreter(program: str) -> str:
+    """Return the interpreter that a program is, or that its first line names; nothing if it is another program."""
+    found = shutil.which(program)
+    if found is None or Path(found).name.startswith("python"):
+        return found or ""
+    with open(found, "rb") as file:
+        first = os.fsdecode(file.readline(LONGEST_OUTPUT)).partition("#!")
+    named = first[2].split()[:1] if not first[0] else []
+    return "".join(word for word in named if Path(word).name.startswith("python"))
 
 
 def _own(name: str) -> Cli:

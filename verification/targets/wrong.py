@@ -25,14 +25,15 @@ class Wrong:
     rewrite: Rewrite = lambda _path: None
     ask: Callable[[Tree], Tree] = lambda tree: tree
     tell: Tell = lambda ended: ended
+    known: Callable[[Description], Description] = lambda description: description
     spoil: Callable[[Path], None] = lambda _out: None
     during: Callable[[Tree, Path], AbstractContextManager[None]] = lambda _tree, _folder: nullcontext()
     restored_from: int | None = None
     _kept: dict[Path, bytes] = field(default_factory=dict)
 
     def describe(self) -> Description:
-        """Return the description of the right one."""
-        return self.right.describe()
+        """Return the description of the right one, told otherwise."""
+        return self.known(self.right.describe())
 
     def generate(self, tree: Tree, folder: Path) -> Ended:
         """Generate, then rewrite every file."""
