@@ -19,7 +19,7 @@ from verification.contracts.loader import (
     wide_files,
 )
 from verification.evidence import Recorder
-from verification.saboteurs import LOADERS, READERS
+from verification.saboteurs import LOADERS, PLANS, READERS
 
 pytestmark = [pytest.mark.mpi, pytest.mark.ranks(1, 2, 3)]
 WRONG_ROWS = ("off-by-one-row", "drops-the-last-rows", "reads-a-row-twice", "stale-buffer")
@@ -44,6 +44,15 @@ def test_loaders_that_share_badly_are_seen(evidence: Recorder, comm: Any) -> Non
             epochs_deliver_every_row_once(evidence, Ranks(trial), Side(loader=LOADERS[name]), shuffle=True)
 
 
+@pytest.mark.claim("product-1")
+def test_plans_that_leave_too_much_out_are_seen(evidence: Recorder, comm: Any) -> None:
+    for shuffle in (False, True):
+        epochs_deliver_every_row_once(evidence, Ranks(comm), Side(), shuffle=shuffle)
+    for name, plan in PLANS.items():
+        with evidence.saboteur(name) as trial:
+            epochs_deliver_every_row_once(evidence, Ranks(trial), Side(plan=plan), shuffle=True)
+
+
 @pytest.mark.claim("product-5")
 def test_ranks_make_the_same_steps(evidence: Recorder, comm: Any) -> None:
     for loader in (direct, threads):
@@ -51,6 +60,9 @@ def test_ranks_make_the_same_steps(evidence: Recorder, comm: Any) -> None:
     for name in ("uneven-steps", "rank-that-returns-early", "rank-1-does-nothing"):
         with evidence.saboteur(name, by=(DlioError,)) as trial:
             ranks_make_the_same_steps(evidence, Ranks(trial), Side(loader=LOADERS[name]))
+    for name, plan in PLANS.items():
+        with evidence.saboteur(name) as trial:
+            ranks_make_the_same_steps(evidence, Ranks(trial), Side(plan=plan))
 
 
 @pytest.mark.ranks(1, 2)

@@ -63,10 +63,11 @@ def threads(reader: Reader) -> Loader:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The reading side under test: how its reader and its loader are made."""
+    """The reading side under test: how its reader, its loader and its plans are made."""
 
     reader: MakeReader = ParquetRows
     loader: MakeLoader = direct
+    plan: type[EpochPlan] = EpochPlan
 
 
 def path_of(number: int) -> str:
@@ -93,26 +94,30 @@ def files_in_memory() -> MemoryStorage:
     return storage
 
 
-def plan_of(world: World, epoch: int, *, shuffle: bool) -> EpochPlan:
+def plan_of(world: World, epoch: int, *, shuffle: bool, kind: type[EpochPlan] = EpochPlan) -> EpochPlan:
     """Return a rank's plan of an epoch of the small data set."""
     order = Shuffling(mixed(epoch, 1), mixed(epoch, 2)) if shuffle else Shuffling()
-    return EpochPlan(np.array(ROWS), BATCH, world, order)
+    return kind(np.array(ROWS), BATCH, world, order)
 
 
 def epochs_deliver_every_row_once(evidence: Recorder, comm: Comm, side: Side, *, shuffle: bool) -> None:
-    """Hold that in each epoch the ranks together deliver each row once, whole, and read the storage for it."""
+    """Hold that in each epoch the ranks together deliver each row once, whole, and read the storage for it.
+
+    Only rows that fill no step of all ranks may be left out, and how many those are is not asked of the plan.
+    """
     storage = files_in_memory()
     loader = side.loader(side.reader(storage, COLUMNS, ReadMode.ROW_GROUP))
     every = [1000 * number + row for number, rows in enumerate(ROWS) for row in range(rows)]
+    whole_steps, rest = divmod(len(every), BATCH * comm.world.size)
     try:
         for epoch in EPOCHS:
-            plan, tally = plan_of(comm.world, epoch, shuffle=shuffle), Tally()
+            plan, tally = plan_of(comm.world, epoch, shuffle=shuffle, kind=side.plan), Tally()
             storage.reads.clear()
             batches = [np.asarray(batch.column("id")).tolist() for batch in _checked(loader, plan, tally, evidence)]
             shares = comm.gather([one for batch in batches for one in batch], f"rows of epoch {epoch}")
-            evidence.equal(partition(shares, every, left_out=plan.rows_left_out), "", what="rows of an epoch, shared")
+            evidence.equal(partition(shares, every, left_out=rest), "", what="rows of an epoch, shared")
             steps = comm.gather(len(batches), f"steps of epoch {epoch}")
-            evidence.equal(steps, [len(plan)] * comm.world.size, what="steps of the ranks")
+            evidence.equal(steps, [whole_steps] * comm.world.size, what="steps of the ranks")
             asked = sum(length for _, _, length in storage.reads)
             evidence.equal(tally.bytes_read + tally.footer_bytes, asked, what="bytes told against bytes asked for")
             evidence.cover("epochs", epoch)
@@ -135,7 +140,7 @@ def ranks_make_the_same_steps(evidence: Recorder, comm: Comm, side: Side) -> Non
     loader = side.loader(side.reader(storage, COLUMNS, ReadMode.ROW_GROUP))
     clock = FakeClock()
     compute = Compute(Duration("constant", (0.0,)), clock, np.random.default_rng(0))
-    plan = plan_of(comm.world, 1, shuffle=True)
+    plan = plan_of(comm.world, 1, shuffle=True, kind=side.plan)
     try:
         todo = Pass(1, DatasetType.TRAIN, plan, path_of)
         phase = run_pass(todo, loader, compute, clock=clock, comm=comm)

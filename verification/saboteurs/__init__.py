@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from verification.saboteurs.comms import COMMS
 from verification.saboteurs.configs import DECODES, LOADS, RUNS
-from verification.saboteurs.loaders import LOADERS
+from verification.saboteurs.loaders import LOADERS, PLANS
 from verification.saboteurs.readers import READERS
 from verification.saboteurs.reports import REPORTS
 from verification.saboteurs.results import RESULTS
 from verification.saboteurs.writers import WRITERS
 
-__all__ = ["COMMS", "DECODES", "LOADERS", "LOADS", "READERS", "REPORTS", "RESULTS", "RUNS", "WRITERS"]
+__all__ = ["COMMS", "DECODES", "LOADERS", "LOADS", "PLANS", "READERS", "REPORTS", "RESULTS", "RUNS", "WRITERS"]

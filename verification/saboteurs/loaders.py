@@ -1,4 +1,4 @@
-"""Wrong loaders: each gives other batches than its plan says, or keeps them."""
+"""Wrong loaders, which give other batches than their plan says or keep them, and a plan that is wrong itself."""
 
 from __future__ import annotations
 
@@ -91,6 +91,13 @@ class KeepsEveryBatch(WrongLoader):
             yield batch
 
 
+class HalfOfThePlan(EpochPlan):
+    """Plans half of the steps that there are, and takes the rows of the others for those that fill no step."""
+
+    def __len__(self) -> int:
+        return EpochPlan.__len__(self) // 2
+
+
 LOADERS: Mapping[str, Callable[[Reader], Loader]] = {
     "same-shard-on-two-ranks": SameShard,
     "stale-shuffle-in-epoch-2": StaleShuffle,
@@ -99,3 +106,5 @@ LOADERS: Mapping[str, Callable[[Reader], Loader]] = {
     "rank-1-does-nothing": DoesNothingOnTheLastRank,
     "keeps-every-batch": KeepsEveryBatch,
 }
+
+PLANS: Mapping[str, type[EpochPlan]] = {"half-of-the-steps-planned": HalfOfThePlan}
