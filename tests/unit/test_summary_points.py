@@ -8,9 +8,15 @@ import pytest
 
 from verification.contracts.config import PROBLEMS, Problem, all_problems_are_told, the_problem_is_refused
 from verification.contracts.job import an_empty_section_gives_the_default_column, run_job
+from verification.contracts.loader import MakeLoader, direct, threads
+from verification.contracts.partitions import (
+    a_partitioned_data_set_is_trained_on,
+    ranks_read_partitions_once,
+    ranks_write_the_partitions_of_one,
+)
 from verification.contracts.writer import PARTITIONS, an_interrupted_file_has_no_name, partitions_hold_every_row_once
 from verification.evidence import Recorder
-from verification.saboteurs import DECODES, RUNS
+from verification.saboteurs import DECODES, LOADERS, RUNS
 from verification.saboteurs.configs import strict
 from verification.saboteurs.writers import WRITERS, product_writer
 
@@ -41,6 +47,36 @@ def test_partitions_hold_every_row_once(evidence: Recorder, tmp_path: Path, valu
     for name in ("partition-loses-rows", *["partition-value-not-escaped"] * (value != "plain")):
         with evidence.saboteur(name):
             partitions_hold_every_row_once(evidence, WRITERS[name], value, tmp_path / name)
+
+
+@pytest.mark.claim("product-14")
+@pytest.mark.parametrize("value", PARTITIONS)
+def test_any_number_of_ranks_writes_the_same_partitions(evidence: Recorder, tmp_path: Path, value: str) -> None:
+    ranks_write_the_partitions_of_one(evidence, product_writer, value, tmp_path / "product")
+    with evidence.saboteur("data-depends-on-ranks"):
+        ranks_write_the_partitions_of_one(evidence, WRITERS["data-depends-on-ranks"], value, tmp_path / "wrong")
+
+
+@pytest.mark.claim("product-14")
+@pytest.mark.parametrize("loader", [direct, threads])
+@pytest.mark.parametrize("value", PARTITIONS)
+def test_ranks_read_each_row_of_a_partition_once(
+    evidence: Recorder, tmp_path: Path, value: str, loader: MakeLoader
+) -> None:
+    ranks_read_partitions_once(evidence, product_writer, loader, value, tmp_path / "product")
+    with evidence.saboteur("partition-loses-rows"):
+        ranks_read_partitions_once(evidence, WRITERS["partition-loses-rows"], loader, value, tmp_path / "wrong")
+    with evidence.saboteur("same-shard-on-two-ranks"):
+        wrong = LOADERS["same-shard-on-two-ranks"]
+        ranks_read_partitions_once(evidence, product_writer, wrong, value, tmp_path / "product")
+
+
+@pytest.mark.claim("product-14")
+def test_a_partitioned_data_set_is_trained_on(evidence: Recorder, tmp_path: Path) -> None:
+    a_partitioned_data_set_is_trained_on(evidence, run_job, tmp_path / "product")
+    name = "parses-partition-by-but-ignores-it"
+    with evidence.saboteur(name):
+        a_partitioned_data_set_is_trained_on(evidence, RUNS[name], tmp_path / name)
 
 
 @pytest.mark.claim("product-15")

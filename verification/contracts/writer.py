@@ -218,11 +218,11 @@ def _rows(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [row for path in paths for row in oracle.rows(path)]
 
 
-def partitioned(value: str, *, parted: bool) -> Workload:
+def partitioned(value: str, *, parted: bool, files: int = 2, rows: int = 64) -> Workload:
     """Return a workload with a column of `PARTITIONS`, parted by it or not; a configuration may not have its name."""
     column, _ = PARTITIONS[value]
     partition = column.name if parted else None
-    base = workload_of(files=2, rows=64)
+    base = workload_of(files=files, rows=rows)
     parquet = replace(base.dataset.parquet, columns=(column, *base.dataset.parquet.columns), partition_by=partition)
     return replace(base, dataset=replace(base.dataset, parquet=parquet))
 
