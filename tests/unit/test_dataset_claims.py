@@ -1,4 +1,4 @@
-"""Data sets on a disk: whole files or none, no other configuration, nothing that grows, nowhere else."""
+"""Data sets on a disk: whole files or none, by any threads, no other configuration, nothing grows, nowhere else."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ from verification.contracts.dataset import (
     nothing_named_is_called,
     put_in_storage,
 )
+from verification.contracts.generation import threads_write_the_data_set_of_none
 from verification.contracts.job import run_job
 from verification.contracts.loader import Side, direct, threads, wide_files
 from verification.evidence import Recorder
 from verification.probes import descriptors
-from verification.saboteurs import LOADERS, READERS
+from verification.saboteurs import LOADERS, READERS, THREADED
 from verification.saboteurs.configs import PUTS, REFUSALS, TAKES, compose
-from verification.saboteurs.writers import WRITERS, product_writer
+from verification.saboteurs.writers import WRITERS, product_writer, product_writer_with
+
+
+@pytest.mark.claim("product-3")
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_any_number_of_threads_writes_the_same_bytes(evidence: Recorder, tmp_path: Path, codec: str) -> None:
+    threads_write_the_data_set_of_none(evidence, product_writer_with, codec, tmp_path / "product")
+    for name, make in THREADED.items():
+        with evidence.saboteur(name):
+            threads_write_the_data_set_of_none(evidence, make, codec, tmp_path / name)
 
 
 @pytest.mark.claim("product-10")

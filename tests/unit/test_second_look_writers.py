@@ -17,8 +17,8 @@ from dlio_benchmark.metrics.events import RankRecord, StepTimes
 from verification.contracts.metrics import BATCH, EPOCHS, Records, Report, product_report, recorded
 from verification.contracts.writer import CODECS, PARTED, PARTITIONS, MakeWriter, partitioned, workload_of, written
 from verification.evidence import Recorder
-from verification.saboteurs import REPORTS, WRITERS
-from verification.saboteurs.writers import product_writer
+from verification.saboteurs import REPORTS, THREADED, WRITERS
+from verification.saboteurs.writers import product_writer, product_writer_with
 
 WORDS = {"none": "UNCOMPRESSED", **{codec: codec.upper() for codec in CODECS if codec != "none"}}
 
@@ -41,15 +41,17 @@ def test_pages_unpack_with_the_codec(evidence: Recorder, tmp_path: Path, codec: 
             pages_unpack_with_the_codec(evidence, WRITERS["writes-snappy-for-lz4"], codec, tmp_path / "wrong")
 
 
-def a_second_engine_finds_no_difference(evidence: Recorder, make: MakeWriter, ranks: int, folder: Path) -> None:
-    """Hold that two data sets of one seed, the second written by several ranks, are the same rows to duckdb."""
+def a_second_engine_finds_no_difference(
+    evidence: Recorder, make: MakeWriter, ranks: int, folder: Path, *, again: MakeWriter | None = None
+) -> None:
+    """Hold that two data sets of one seed, the second by several ranks or another writer, are the same to duckdb."""
     workload = workload_of(files=4)
-    for name, size in (("once", 1), ("again", ranks)):
-        written(make, workload, folder / name, size)
-    once, again = (f"SELECT * FROM read_parquet('{folder}/{name}/**/*.parquet')" for name in ("once", "again"))
+    written(make, workload, folder / "once")
+    written(again or make, workload, folder / "again", ranks)
+    first, second = (f"SELECT * FROM read_parquet('{folder}/{name}/**/*.parquet')" for name in ("once", "again"))
     with duckdb.connect() as engine:
-        (rows,) = engine.execute(f"SELECT count(*) FROM ({once})").fetchone() or (0,)
-        (differing,) = engine.execute(f"SELECT count(*) FROM ({once} EXCEPT ALL {again})").fetchone() or (rows,)
+        (rows,) = engine.execute(f"SELECT count(*) FROM ({first})").fetchone() or (0,)
+        (differing,) = engine.execute(f"SELECT count(*) FROM ({first} EXCEPT ALL {second})").fetchone() or (rows,)
     evidence.hold(rows, what="rows that duckdb reads", at_least=4 * 40, at_most=4 * 40, unit="rows")
     evidence.hold(differing, what="rows that are in one of two equal data sets only", at_most=0, unit="rows")
 
@@ -78,6 +80,11 @@ def test_a_second_engine_finds_no_difference(evidence: Recorder, tmp_path: Path)
     for name, ranks in (("seed-ignored", 1), ("data-depends-on-ranks", 2)):
         with evidence.saboteur(name):
             a_second_engine_finds_no_difference(evidence, WRITERS[name], ranks, tmp_path / name)
+    threaded = product_writer_with(3)
+    a_second_engine_finds_no_difference(evidence, product_writer, 1, tmp_path / "threads", again=threaded)
+    for name, make in THREADED.items():
+        with evidence.saboteur(name):
+            a_second_engine_finds_no_difference(evidence, make(0), 1, tmp_path / name, again=make(3))
 
 
 def the_folders_are_found_by_others(evidence: Recorder, make: MakeWriter, value: str, folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""What generation by several ranks promises: the data set of one rank, byte for byte, with its manifest at the end."""
+"""What generation by several ranks and threads promises: the data set of one, byte for byte, with its manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dlio_benchmark.comm import Comm, Solo
@@ -14,7 +14,12 @@ from verification.contracts.writer import MakeWriter, workload_of
 from verification.evidence import Recorder
 from verification.probes import snapshot
 
+MakeThreaded = Callable[[int], MakeWriter]
+
 FILES = 5
+THREADS = (0, 1, 2, 4)
+LARGE = [{"name": name, "dtype": "float32", "size": 4096} for name in ("one", "two")]
+"""Columns of which a row group is enough work for a thread of its own."""
 
 
 class Unheard:
@@ -24,11 +29,14 @@ class Unheard:
         """Take notice of nothing."""
 
 
-def generated(make: MakeWriter, comm: Comm, folder: Path, workload: Workload | None = None) -> None:
+def generated(
+    make: MakeWriter, comm: Comm, folder: Path, workload: Workload | None = None, *, files_at_once: int = 1
+) -> None:
     """Generate a small data set with the ranks of ``comm``."""
     workload = workload or workload_of(files=FILES, codec="zstd")
     writer = make(workload, comm.world)
-    generate(workload, LocalStorage(str(folder)), comm, writer=writer, progress=Unheard())
+    storage = LocalStorage(str(folder))
+    generate(workload, storage, comm, writer=writer, progress=Unheard(), files_at_once=files_at_once)
 
 
 def ranks_write_the_data_set_of_one(evidence: Recorder, comm: Comm, make: MakeWriter, folder: Path) -> None:
@@ -45,6 +53,22 @@ def ranks_write_the_data_set_of_one(evidence: Recorder, comm: Comm, make: MakeWr
         rows_occur_once(evidence, sorted(together.rglob("img*.parquet")))
     comm.barrier("compared")
     evidence.cover("ranks", comm.world.size)
+
+
+def threads_write_the_data_set_of_none(evidence: Recorder, make: MakeThreaded, codec: str, folder: Path) -> None:
+    """Hold that threads, which make pages and files beside each other, write what one rank writes without any."""
+    workload = workload_of(files=3, rows=96, group=32, codec=codec, columns=LARGE)
+    seen = {}
+    for threads in THREADS:
+        own = folder / f"{threads} threads"
+        generated(make(threads), Solo(), own, workload, files_at_once=max(1, threads))
+        seen[threads] = snapshot(own)
+        names = seen[0].keys() | seen[threads].keys()
+        differing = sorted(name for name in names if seen[0].get(name) != seen[threads].get(name))
+        evidence.equal(differing, [], what="files that depend on the number of threads")
+        evidence.cover("threads", threads)
+    stored = sum(one.size for one in seen[0].values())
+    evidence.hold(stored, what="bytes that threads write", at_least=3 * 96 * 2 * 4096, unit="B")
 
 
 def rows_occur_once(evidence: Recorder, paths: Sequence[Path]) -> None:

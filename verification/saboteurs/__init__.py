@@ -11,6 +11,18 @@ from verification.saboteurs.loaders import LOADERS, PLANS
 from verification.saboteurs.readers import READERS
 from verification.saboteurs.reports import REPORTS
 from verification.saboteurs.results import RESULTS
-from verification.saboteurs.writers import WRITERS
+from verification.saboteurs.writers import THREADED, WRITERS
 
-__all__ = ["COMMS", "DECODES", "LOADERS", "LOADS", "PLANS", "READERS", "REPORTS", "RESULTS", "RUNS", "WRITERS"]
+__all__ = [
+    "COMMS",
+    "DECODES",
+    "LOADERS",
+    "LOADS",
+    "PLANS",
+    "READERS",
+    "REPORTS",
+    "RESULTS",
+    "RUNS",
+    "THREADED",
+    "WRITERS",
+]

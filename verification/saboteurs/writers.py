@@ -30,6 +30,11 @@ def product_writer(workload: Workload, world: World) -> Writer:  # noqa: ARG001 
     return ParquetWriter(workload, 0, lambda _bytes: None)
 
 
+def product_writer_with(threads: int) -> MakeWriter:
+    """Return the product's own writer with so many threads for the pages of a file."""
+    return lambda workload, _world: ParquetWriter(workload, threads, lambda _bytes: None)
+
+
 class WrongWriter:
     """A writer that passes everything on; wrong ones change the workload, or what is written."""
 
@@ -276,3 +281,13 @@ WRITERS: Mapping[str, MakeWriter] = {
     "partition-value-not-escaped": PartitionNotEscaped,
     "partition-loses-rows": PartitionLosesRows,
 }
+
+
+def _seed_of_threads(threads: int) -> MakeWriter:
+    return lambda workload, world: product_writer_with(threads)(
+        _with(workload, seed=workload.dataset.seed + threads), world
+    )
+
+
+THREADED: Mapping[str, Callable[[int], MakeWriter]] = {"data-depends-on-threads": _seed_of_threads}
+"""Wrong writers by the number of their threads."""
