@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.values import as_arrow
 from verification import oracle, relations
+from verification.contracts.loader import Asked, Side, batches_are_the_rows_of_the_file, direct, threads
 from verification.contracts.reader import MakeReader, rows_are_those_of_the_file
 from verification.evidence import Recorder
 from verification.saboteurs import READERS
@@ -251,6 +253,46 @@ def test_rows_survive_codec_and_mode_and_wrong_readers_do_not(evidence: Recorder
     for name in WRONG if MODE[mode] is ReadMode.DEFAULT else (*WRONG, "stale-buffer"):
         with evidence.saboteur(name):
             reads_what_was_written(evidence, READERS[name], codec, mode)
+
+
+def by_foreign_hands(rows: int, group: int, codec: str) -> bytes:
+    return Layout(group, codec=codec, page_rows=3, page_bytes=16).written(numbered(rows, columns=5))
+
+
+def by_the_product(rows: int, group: int, codec: str) -> bytes:
+    storage = stored({})
+    columns = (SHOWN[2], Column("c0", ColumnType.FLOAT64), SHOWN[1], SHOWN[0])
+    writer = ParquetFiles(columns, Compression(codec), row_group_size=group)
+    writer.write(PlannedFile(DatasetType.TRAIN, 0, PATH, rows), storage)
+    return storage.files[PATH]
+
+
+WRITTEN_BY = {"pyarrow": by_foreign_hands, "product": by_the_product}
+MANY, GROUPS, BATCHES = 13, (5, 1, 16), (4, 1, 13)
+TAKEN_BY = ((SHOWN, direct), (SHOWN[::-1], threads))
+
+
+def batches_are_what_was_written(evidence: Recorder, make: MakeReader, codec: str, writer: str) -> None:
+    """Hold the batches of a file for all pairs of row-group size and batch size, and cover what was varied."""
+    for group, batch in itertools.product(GROUPS, BATCHES):
+        body = WRITTEN_BY[writer](MANY, group, codec)
+        for mode, (columns, loader) in itertools.product(MODE.values(), TAKEN_BY):
+            batches_are_the_rows_of_the_file(evidence, Side(make, loader), body, Asked(columns, mode, batch))
+        evidence.cover("row_group_size", group)
+        evidence.cover("batch_size", batch)
+    evidence.cover("writer", writer)
+
+
+@pytest.mark.claim("product-12")
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("writer", WRITTEN_BY)
+def test_batches_of_any_size_survive_row_groups_of_any_size(evidence: Recorder, codec: str, writer: str) -> None:
+    batches_are_what_was_written(evidence, ParquetRows, codec, writer)
+    nulls = ("drops-nulls",) if writer == "pyarrow" else ()
+    wrong = ("off-by-one-row", "ignores-the-column-order", "swaps-two-columns", "drops-the-last-rows", "stale-buffer")
+    for name in (*wrong, *nulls):
+        with evidence.saboteur(name):
+            batches_are_what_was_written(evidence, READERS[name], codec, writer)
 
 
 @settings(max_examples=25)

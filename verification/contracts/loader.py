@@ -150,6 +150,34 @@ def ranks_make_the_same_steps(evidence: Recorder, comm: Comm, side: Side) -> Non
     evidence.equal(made, [sum(ROWS) // (BATCH * comm.world.size)] * comm.world.size, what="steps made by the ranks")
 
 
+# -- one file ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a file: which columns in which order, in which mode, and how many rows at a time."""
+
+    columns: Sequence[Column]
+    mode: ReadMode
+    batch: int
+
+
+def batches_are_the_rows_of_the_file(evidence: Recorder, side: Side, body: bytes, asked: Asked) -> None:
+    """Hold that all whole batches of a file hold its rows, in order, as pyarrow reads them."""
+    storage = MemoryStorage()
+    storage.files[path_of(0)] = body
+    names = [column.name for column in asked.columns]
+    wanted = pq.read_table(io.BytesIO(body), columns=names).select(names).to_pylist()
+    plan = EpochPlan(np.array([len(wanted)]), asked.batch)
+    loader = side.loader(side.reader(storage, asked.columns, asked.mode))
+    try:
+        found = [batch.to_arrow().to_pylist() for batch in loader.batches(plan, path_of, Tally())]
+    finally:
+        loader.close()
+    whole = [wanted[start : start + asked.batch] for start in range(0, len(wanted), asked.batch)]
+    whole = [rows for rows in whole if len(rows) == asked.batch]
+    evidence.equal([len(rows) for rows in found], [len(rows) for rows in whole], what="rows of each batch of a file")
+    evidence.equal(repr(found) == repr(whole), True, what="batches are the rows that pyarrow reads, in order")
+
+
 # -- bytes ----------------------------------------------------------------------------------------------------------
 class Counting:
     """A storage that counts what is asked of the one it stands before."""
