@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dlio_benchmark.comm import Comm
 from dlio_benchmark.guard import Guard
 from verification.contracts.comm import (
     nobody_passes_a_barrier_alone,
+    ranks_in_different_collectives_are_told,
     the_group_knows_its_ranks,
     the_value_of_rank_0_is_shared,
     values_arrive_in_rank_order,
@@ -23,12 +25,9 @@ from verification.saboteurs import COMMS
 pytestmark = [pytest.mark.mpi, pytest.mark.ranks(2, 3), pytest.mark.claim("product-5")]
 
 
-@pytest.fixture(params=["guarded", "product"])
-def group(request: pytest.FixtureRequest, comm: Any) -> Iterator[Comm]:
-    """Return the ranks, through the harness and through the product's own group."""
-    if request.param == "guarded":
-        yield Ranks(comm)
-        return
+@contextmanager
+def own_group() -> Iterator[Comm]:
+    """Give the ranks through the product's own group."""
     from mpi4py import MPI
 
     from dlio_benchmark.comm_mpi import Mpi
@@ -36,6 +35,16 @@ def group(request: pytest.FixtureRequest, comm: Any) -> Iterator[Comm]:
     ranks = Mpi(MPI.COMM_WORLD, Guard(), deadline_s=30.0, stall_s=10.0)
     yield ranks
     ranks.close()
+
+
+@pytest.fixture(params=["guarded", "product"])
+def group(request: pytest.FixtureRequest, comm: Any) -> Iterator[Comm]:
+    """Return the ranks, through the harness and through the product's own group."""
+    if request.param == "guarded":
+        yield Ranks(comm)
+        return
+    with own_group() as ranks:
+        yield ranks
 
 
 def test_values_arrive_in_rank_order(evidence: Recorder, group: Comm) -> None:
@@ -60,3 +69,11 @@ def test_nobody_passes_a_barrier_alone(evidence: Recorder, group: Comm, shared_t
     nobody_passes_a_barrier_alone(evidence, group, right)
     with evidence.saboteur("skips-the-barrier"):
         nobody_passes_a_barrier_alone(evidence, COMMS["skips-the-barrier"](group), wrong)
+
+
+@pytest.mark.usefixtures("comm")
+def test_ranks_in_different_collectives_are_told(evidence: Recorder) -> None:
+    with own_group() as group:
+        ranks_in_different_collectives_are_told(evidence, group)
+        with evidence.saboteur("compares-no-collectives"):
+            ranks_in_different_collectives_are_told(evidence, COMMS["compares-no-collectives"](group))

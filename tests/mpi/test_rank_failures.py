@@ -65,6 +65,24 @@ def test_a_failing_rank_ends_the_job_and_is_named(evidence: Recorder, fault: str
             the_failure_ends_the_job(evidence, spoil(done), stage)
 
 
+def the_missing_rank_and_the_collective_are_named(evidence: Recorder, done: Finished) -> None:
+    """Hold that a job ended by itself, which says who did not come to which collective."""
+    missing = set(re.findall(r"missing: (ranks? [\d, -]+)", done.stderr))
+    evidence.equal(missing, {"rank 1"}, what="ranks named that did not reach a collective")
+    waited = set(re.findall(r"rank 0 on host .* waits in (\w+ '.*?')", done.stderr))
+    evidence.equal(waited, {"barrier 'step'"}, what="collectives named in which others wait")
+    evidence.equal((done.timed_out, tuple(done.left)), (False, ()), what="processes that wait for ever")
+
+
+@pytest.mark.claim("product-5")
+def test_the_collective_that_a_hanging_rank_does_not_reach_is_named(evidence: Recorder) -> None:
+    done = job("hang", "train")
+    the_missing_rank_and_the_collective_are_named(evidence, done)
+    evidence.cover("missing", "hangs")
+    with evidence.saboteur("swallowed-rank-failure"):
+        the_missing_rank_and_the_collective_are_named(evidence, SPOILS["swallowed-rank-failure"](done))
+
+
 def not_missed(done: Finished) -> Finished:
     """Return how the job of a rank that left with 0 ends if its code is believed and the others go on without it."""
     return replace(done, code=0, stdout=f"{done.stdout}complete\n", stderr="")

@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dlio_benchmark.comm import Comm, Simulated
 from dlio_benchmark.common.enumerations import ReadMode
+from dlio_benchmark.errors import CollectiveMismatchError
 from dlio_benchmark.metrics.events import Tally
 from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.reader.parquet_reader import ParquetRows
@@ -109,3 +112,48 @@ def test_groups_agree(evidence: Recorder, name: str, check: Callable[[Recorder, 
     check(evidence, lambda comm: comm)
     with evidence.saboteur(name):
         check(evidence, COMMS[name])
+
+
+MISSING = ("in another collective", "has left")
+
+
+def ranks_stop_where_one_is_missing(
+    evidence: Recorder, make: Callable[[Comm], Comm], steps: int, odd: int, missing: str
+) -> None:
+    """Hold that the others end at the collective that one of three ranks does not reach, and are told which one it is.
+
+    The ranks meet in some steps; then one of them leaves, or comes to another collective than the others.
+    """
+    ends: dict[int, tuple[int, str]] = {}
+
+    def walk(comm: Comm) -> None:
+        done, said, astray = 0, "", comm.world.rank == odd
+        try:
+            for step in range(steps):
+                comm.barrier(f"step {step}")
+                done += 1
+            if astray and missing == "has left":
+                return
+            comm.gather(odd, "astray") if astray else comm.barrier("home")
+            done += 1
+        except CollectiveMismatchError as error:
+            said = str(error)
+        ends[comm.world.rank] = done, said
+
+    on_ranks(make, walk)
+    told = [said for _, said in ends.values()]
+    furthest = max(done for done, _ in ends.values())
+    evidence.hold(furthest, what="collectives completed with a rank missing", at_least=steps, at_most=steps)
+    where = f"rank {odd}: " + ("ended its work after" if missing == "has left" else "gather 'astray'")
+    named = [where in said and f"barrier 'home', operation {steps + 1}" in said for said in told]
+    evidence.equal(named, [True] * (2 if missing == "has left" else 3), what="ranks told which rank misses which one")
+    evidence.cover("missing", missing)
+
+
+@pytest.mark.claim("product-5")
+@pytest.mark.parametrize("missing", MISSING)
+@given(steps=st.integers(0, 5), odd=st.integers(0, 2))
+def test_ranks_stop_where_one_is_missing(evidence: Recorder, missing: str, steps: int, odd: int) -> None:
+    ranks_stop_where_one_is_missing(evidence, lambda comm: comm, steps, odd, missing)
+    with evidence.saboteur("compares-no-collectives"):
+        ranks_stop_where_one_is_missing(evidence, COMMS["compares-no-collectives"], steps, odd, missing)

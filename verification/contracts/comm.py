@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dlio_benchmark.comm import Comm
+from dlio_benchmark.errors import CollectiveMismatchError
 from verification.evidence import Recorder
 
 AHEAD_S = 0.2
@@ -52,6 +53,23 @@ def the_group_knows_its_ranks(evidence: Recorder, comm: Comm) -> None:
     evidence.equal(len(comm.hosts()), comm.world.size, what="hosts named")
 
 
+def ranks_in_different_collectives_are_told(evidence: Recorder, comm: Comm) -> None:
+    """Hold that every rank is told who came to which collective when the last rank comes to another one."""
+    last = comm.world.size - 1
+    said = ""
+    try:
+        if comm.world.rank == last:
+            comm.gather(1, "of the last")
+        else:
+            comm.barrier("of the others")
+    except CollectiveMismatchError as error:
+        said = str(error)
+    parts = (f"rank {last}: gather 'of the last'", "barrier 'of the others'")
+    told = [all(part in one for part in parts) for one in comm.gather(said, "what was said")]
+    evidence.equal(told, [True] * comm.world.size, what="ranks told who is in which collective")
+    evidence.cover("missing", "in another collective")
+
+
 class CommContract(ABC):
     """Subclass this, say `on_every_rank`, and pytest runs the contract on your communicator."""
 
@@ -70,3 +88,6 @@ class CommContract(ABC):
 
     def test_the_group_knows_its_ranks(self, evidence: Recorder) -> None:
         self.on_every_rank(lambda comm: the_group_knows_its_ranks(evidence, comm))
+
+    def test_ranks_in_different_collectives_are_told(self, evidence: Recorder) -> None:
+        self.on_every_rank(lambda comm: ranks_in_different_collectives_are_told(evidence, comm))

@@ -61,8 +61,25 @@ class SharesItsOwn(WrongComm):
         return value
 
 
+class ComparesNothing(WrongComm):
+    """Meets in whatever operation each rank has come to, as if all had come to the same one."""
+
+    def barrier(self, what: str = "barrier") -> None:  # noqa: ARG002 - that is what is wrong
+        """Meet all ranks, wherever they are."""
+        self.inner.gather(None, "anything")
+
+    def gather(self, value: T, what: str) -> list[T]:  # noqa: ARG002 - that is what is wrong
+        """Return what all ranks have come with."""
+        return self.inner.gather(value, "anything")
+
+    def share(self, value: T, what: str) -> T:  # noqa: ARG002 - that is what is wrong
+        """Return what rank 0 has come with."""
+        return self.inner.gather(value, "anything")[0]
+
+
 COMMS: Mapping[str, Callable[[Comm], Comm]] = {
     "skips-the-barrier": SkipsTheBarrier,
     "gathers-its-own-value": GathersItsOwn,
     "shares-its-own-value": SharesItsOwn,
+    "compares-no-collectives": ComparesNothing,
 }
