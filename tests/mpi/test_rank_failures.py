@@ -25,8 +25,8 @@ SPOILS: Mapping[str, Callable[[Finished], Finished]] = {
     "exit-code-zero-on-failure": lambda done: replace(done, code=0),
     "swallowed-rank-failure": lambda done: replace(done, code=0, stderr="", stdout="complete\n"),
 }
-# A rank that can still speak says itself where it failed; of one that hangs, another one says where it stands.
-WHERE = re.compile(r"rank 1(?: of \d+)? on host (\S+) \(pid \d+\)(?: failed in stage)?: (\w+)")
+# Rank 1 says itself where it failed if it still can; else another rank, or the launcher, says where it was last.
+WHERE = re.compile(r"rank 1(?: of \d+)? on host (\S+) \(pid \d+\)[^:\n]*: (\w+)")
 
 
 @functools.cache
