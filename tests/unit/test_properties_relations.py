@@ -156,7 +156,7 @@ def test_ranks_share_an_epoch(
     seeds=st.tuples(st.integers(0, 2**40), st.integers(0, 2**40)), layout=layouts(), scope=st.sampled_from(ShuffleScope)
 )
 def test_seeds_change_the_order_and_nothing_else(seeds: tuple[int, int], layout: Layout, scope: ShuffleScope) -> None:
-    rows = (60, 60, 60)
+    rows = (20, 20, 20)
     storage = data_set(rows, replace(layout, row_group_size=10))
     first, second = (EpochPlan(np.array(rows), 6, shuffling=Shuffling(seed, seed, scope)) for seed in seeds)
     one, again = batches_read(loader_of(storage), first), batches_read(loader_of(storage), first)
