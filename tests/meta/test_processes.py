@@ -37,7 +37,7 @@ def test_whole_folders_are_shared_by_processes(tmp_path: Path, options: list[str
     environment = clean_environment({"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""})
     environment.pop("PYTEST_XDIST_WORKER", None)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), *options],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:hydra_pytest", "--rootdir", str(tmp_path), *options],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

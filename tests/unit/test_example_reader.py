@@ -16,7 +16,7 @@ EXAMPLE = ROOT / "docs" / "example_reader"
 
 def outcome(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the example's tests in ``folder``, outside of this project, in a fresh process."""
-    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:hydra_pytest\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_thin_reader.py"]
     plugin = loading.for_command_line()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PMI", "OMPI", "PYTEST_"))}
