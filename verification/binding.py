@@ -70,13 +70,14 @@ NAME = re.compile(r"""["']([^"']+)["']""")
 def claims_in(source: str, catalogue: Catalogue) -> dict[str, int]:
     """Return the claims that a text marks tests with, for a module that was never imported whole.
 
-    A mark whose ids are not written out could be any, so all claims are returned then.
+    A mark whose ids are not written out as they are declared could be any, so all claims are returned then.
     """
     found: set[str] = set()
     for mark in MARK.finditer(source):
-        names = set(NAME.findall(mark[1]))
-        found |= names or set(catalogue.claims)
-    return {name: catalogue.claims[name].revision for name in sorted(found & catalogue.claims.keys())}
+        names, rest = set(NAME.findall(mark[1])), NAME.sub("", mark[1]).strip(", \t\n")
+        is_written_out = names and not rest and names <= catalogue.claims.keys()
+        found |= names if is_written_out else set(catalogue.claims)
+    return {name: catalogue.claims[name].revision for name in sorted(found)}
 
 
 def is_collective(item: pytest.Item) -> bool:

@@ -121,7 +121,8 @@ def test_an_expectation_without_reason_expiry_or_witness_is_refused(tmp_path: Pa
 
 def test_the_claims_of_a_module_are_read_from_its_text() -> None:
     known = load()
-    marked = '@pytest.mark.claim("truth-1", \'truth-2\')\n\n@pytest.mark.claim(\n    "nobody"\n)\ntruth-3'
-    assert claims_in(marked, known) == {name: known.claims[name].revision for name in ("truth-1", "truth-2")}
+    marked = '@pytest.mark.claim("truth-1", \'truth-2\')\n\n@pytest.mark.claim(\n    "link-1"\n)\ntruth-3'
+    assert claims_in(marked, known) == {name: known.claims[name].revision for name in ("link-1", "truth-1", "truth-2")}
     assert claims_in("def test_it(): pass", known) == {}
-    assert claims_in("pytest.mark.claim(name)", known).keys() == known.claims.keys()  # it could be any of them
+    for unclear in ("name", 'f"artifact-{number}"', '"truth-1", name', '"truth-99"', ""):
+        assert claims_in(f"pytest.mark.claim({unclear})", known).keys() == known.claims.keys(), unclear
