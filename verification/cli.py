@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     one = command("run", _run, "run the checks and write the report")
-    one.add_argument("paths", nargs="*", help="tests to run instead of the stages unit, mpi, end to end, harness")
+    one.add_argument("paths", nargs="*", help="tests to run instead of all stages")
     one.add_argument("--claims", type=_words, default=(), metavar="IDS", help="only these claims, e.g. truth-4,link-*")
     one.add_argument("--ranks", type=_numbers, default=(1, 2), metavar="N,..", help="numbers of ranks (default 1,2)")
     one.add_argument("--profile", default="ci", choices=PROFILES, help="Hypothesis profile (default ci)")

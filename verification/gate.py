@@ -27,7 +27,7 @@ def objections(result: Result, demands: Demands, baseline: Result | None = None)
     if not result["complete"] and not found:
         found.append("incomplete")
     if result["scope"] and result["target"] == NATIVE and not demands.partial:
-        found.append(f"it is about {', '.join(result['scope'])} only")
+        found.append(f"the result is about {', '.join(result['scope'])} only; --partial would take it for enough")
     if result["human_verification"]:
         found.append("something was left to a human")
     wanted = [row for row in result["claims"] if demands.every_claim or row["level"] == "must"]

@@ -18,10 +18,10 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return bench_in(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("up", ["..", "../work/..", "./../work/../"])
+@pytest.mark.parametrize("up", ["..", "../here/..", "./../here/../"])
 def test_the_engine_can_use_folders_that_go_up(bench: Bench, monkeypatch: pytest.MonkeyPatch, up: str) -> None:
-    (bench.root / "work").mkdir()
-    monkeypatch.chdir(bench.root / "work")
+    (bench.root / "here").mkdir()
+    monkeypatch.chdir(bench.root / "here")
     places = ("--data-dir", f"{up}/data", "--results-dir", f"{up}/results", "--dlio-bin-path", up)
     assert bench.datagen(*places) == bench.run(*places, "--checkpoint-folder", f"{up}/saved") == Status.SUCCESS
     for command in ("datagen", "run"):
@@ -39,8 +39,8 @@ def test_the_engine_can_use_folders_that_go_up(bench: Bench, monkeypatch: pytest
 def test_a_configuration_is_shown_with_the_folder_that_a_run_would_read(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (bench.root / "work").mkdir()
-    monkeypatch.chdir(bench.root / "work")
+    (bench.root / "here").mkdir()
+    monkeypatch.chdir(bench.root / "here")
     assert bench.configview("--data-dir", "../data") == Status.SUCCESS
     assert f"data_folder: {bench.generated}" in capfd.readouterr().out
 

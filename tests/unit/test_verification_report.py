@@ -172,7 +172,7 @@ def test_the_gate_reads_the_result() -> None:
 
 def test_the_gate_takes_no_part_for_the_whole() -> None:
     part = build(KNOWN, collected(CHECK), NOW, replace(ORIGIN, scope=["truth-*"]))
-    assert objections(part, Demands()) == ["it is about truth-* only"]
+    assert objections(part, Demands()) == ["the result is about truth-* only; --partial would take it for enough"]
     assert objections(part, Demands(partial=True)) == []
     assert objections({**part, "target": "other"}, Demands()) == []  # of which only some claims can be seen
 
