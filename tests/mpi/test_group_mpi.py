@@ -20,7 +20,7 @@ from verification.contracts.comm import (
     values_arrive_in_rank_order,
 )
 from verification.evidence import Recorder
-from verification.saboteurs import COMMS
+from verification.saboteurs.comms import COMMS
 
 pytestmark = [pytest.mark.mpi, pytest.mark.ranks(2, 3), pytest.mark.claim("product-5")]
 

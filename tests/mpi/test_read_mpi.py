@@ -19,7 +19,8 @@ from verification.contracts.loader import (
     wide_files,
 )
 from verification.evidence import Recorder
-from verification.saboteurs import LOADERS, PLANS, READERS
+from verification.saboteurs.loaders import LOADERS, PLANS
+from verification.saboteurs.readers import READERS
 
 pytestmark = [pytest.mark.mpi, pytest.mark.ranks(1, 2, 3)]
 WRONG_ROWS = ("off-by-one-row", "drops-the-last-rows", "reads-a-row-twice", "stale-buffer")

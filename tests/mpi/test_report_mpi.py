@@ -9,7 +9,7 @@ from ranks import Ranks
 
 from verification.contracts.metrics import bytes_not_read_are_told, numbers_follow_from_the_events, product_report
 from verification.evidence import Recorder
-from verification.saboteurs import REPORTS
+from verification.saboteurs.reports import REPORTS
 
 pytestmark = [pytest.mark.mpi, pytest.mark.ranks(1, 2, 3), pytest.mark.claim("product-7")]
 WRONG = ("utilization-without-waits", "rounds-the-wait-away", "rate-from-planned-samples")

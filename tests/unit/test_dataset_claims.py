@@ -22,9 +22,10 @@ from verification.contracts.job import run_job
 from verification.contracts.loader import Side, direct, threads, wide_files
 from verification.evidence import Recorder
 from verification.probes import descriptors
-from verification.saboteurs import LOADERS, READERS, THREADED
 from verification.saboteurs.configs import PUTS, REFUSALS, TAKES, compose
-from verification.saboteurs.writers import WRITERS, product_writer, product_writer_with
+from verification.saboteurs.loaders import LOADERS
+from verification.saboteurs.readers import READERS
+from verification.saboteurs.writers import THREADED, WRITERS, product_writer, product_writer_with
 
 
 @pytest.mark.claim("product-3")

@@ -31,7 +31,7 @@ from dlio_benchmark.utils.config import ConfigArguments, LoadConfig
 from verification import oracle
 from verification.contracts.job import COLUMNS, run_job, the_section_arrives, tree_of
 from verification.evidence import Recorder
-from verification.saboteurs import LOADS
+from verification.saboteurs.configs import LOADS
 
 NARROW = [COLUMNS[2], COLUMNS[0]]
 

@@ -64,6 +64,7 @@ LAZY = {
     ("verification.report.write", "jsonschema"): "comes with the extra for tests",
     ("verification.oracle", "duckdb"): "comes with the extra for tests",
     ("verification.oracle", "polars"): "comes with the extra for tests",
+    ("verification.evidence", "pytest"): "contracts are loaded by processes that are measured, where nothing is tested",
     ("verification.plugin", "verification"): "pytest loads the plugin in every run, also where nothing is verified",
 }
 UPWARD = {("dlio_benchmark.comm", "dlio_benchmark.comm_mpi")}

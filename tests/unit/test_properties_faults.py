@@ -41,7 +41,7 @@ from verification.evidence import Recorder
 from verification.faults import BY_KIND, DAMAGES, Damage, Moment, body_end, unprivileged
 from verification.probes import in_child, open_files
 from verification.probes.child import ChildDeathError
-from verification.saboteurs import READERS
+from verification.saboteurs.readers import READERS
 from verification.strategies import Access, Layout, layouts, numbered
 
 COLUMNS = (

@@ -19,7 +19,7 @@ from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.schema import holds
 from verification.contracts.reader import MakeReader
 from verification.evidence import Recorder
-from verification.saboteurs import READERS
+from verification.saboteurs.readers import READERS
 from verification.strategies import SCALARS, Layout, names
 
 GOOD = "good.parquet"

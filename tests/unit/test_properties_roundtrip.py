@@ -29,7 +29,7 @@ from verification import oracle, relations
 from verification.contracts.loader import Asked, Side, batches_are_the_rows_of_the_file, direct, threads
 from verification.contracts.reader import MakeReader, rows_are_those_of_the_file
 from verification.evidence import Recorder
-from verification.saboteurs import READERS
+from verification.saboteurs.readers import READERS
 from verification.strategies import (
     CHANGED,
     CODECS,

@@ -18,8 +18,7 @@ from verification.contracts.dataset import Put, Take, changed, put_in_storage
 from verification.contracts.job import FILES, ROWS, Load, Run, run_job, tree_of
 from verification.evidence import Recorder
 from verification.probes import in_child, snapshot
-from verification.saboteurs import DECODES, LOADS, RUNS
-from verification.saboteurs.configs import COMMANDS, PUTS, TAKES, compose, strict
+from verification.saboteurs.configs import COMMANDS, DECODES, LOADS, PUTS, RUNS, TAKES, compose, strict
 from verification.targets import Target
 from verification.targets.checks import MANIFEST, NUMBERS, ended_well, generated
 from verification.targets.cli import target

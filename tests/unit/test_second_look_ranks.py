@@ -27,7 +27,8 @@ from verification.contracts.loader import (
     threads,
 )
 from verification.evidence import Recorder
-from verification.saboteurs import COMMS, LOADERS
+from verification.saboteurs.comms import COMMS
+from verification.saboteurs.loaders import LOADERS
 
 SIZE = 2
 

@@ -36,7 +36,8 @@ from verification.evidence import Recorder
 from verification.faults import BY_KIND
 from verification.probes import in_child
 from verification.probes.child import ChildDeathError
-from verification.saboteurs import LOADERS, READERS
+from verification.saboteurs.loaders import LOADERS
+from verification.saboteurs.readers import READERS
 from verification.strategies import Layout, numbered
 
 ROWS, GROUP = 20, 7

@@ -17,8 +17,8 @@ from dlio_benchmark.metrics.events import RankRecord, StepTimes
 from verification.contracts.metrics import BATCH, EPOCHS, Records, Report, product_report, recorded
 from verification.contracts.writer import CODECS, PARTED, PARTITIONS, MakeWriter, partitioned, workload_of, written
 from verification.evidence import Recorder
-from verification.saboteurs import REPORTS, THREADED, WRITERS
-from verification.saboteurs.writers import product_writer, product_writer_with
+from verification.saboteurs.reports import REPORTS
+from verification.saboteurs.writers import THREADED, WRITERS, product_writer, product_writer_with
 
 WORDS = {"none": "UNCOMPRESSED", **{codec: codec.upper() for codec in CODECS if codec != "none"}}
 

@@ -16,8 +16,8 @@ from verification.contracts.partitions import (
 )
 from verification.contracts.writer import PARTITIONS, an_interrupted_file_has_no_name, partitions_hold_every_row_once
 from verification.evidence import Recorder
-from verification.saboteurs import DECODES, LOADERS, RUNS
-from verification.saboteurs.configs import strict
+from verification.saboteurs.configs import DECODES, RUNS, strict
+from verification.saboteurs.loaders import LOADERS
 from verification.saboteurs.writers import WRITERS, product_writer
 
 WRONG_FOR = {"unknown codec": "unknown-codec-falls-back", "unknown key": "unknown-key-ignored"}

@@ -13,7 +13,7 @@ from dlio_benchmark.config.files import compose_workload
 from dlio_benchmark.utils.config import ConfigArguments, LoadConfig
 from verification.contracts.job import FIELDS, Setting, run_job, the_field_has_its_effect, tree_of
 from verification.evidence import Recorder
-from verification.saboteurs import RUNS
+from verification.saboteurs.configs import RUNS
 
 pytestmark = pytest.mark.claim("truth-1")
 IGNORING = {

@@ -14,7 +14,7 @@ from dlio_benchmark.config.files import compose_workload
 from dlio_benchmark.utils.config import ConfigArguments, LoadConfig
 from verification.contracts.job import Load, the_section_arrives
 from verification.evidence import Recorder
-from verification.saboteurs import LOADS
+from verification.saboteurs.configs import LOADS
 
 pytestmark = pytest.mark.claim("truth-3")
 Section = Mapping[str, Any]

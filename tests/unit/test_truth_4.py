@@ -18,7 +18,7 @@ from verification.contracts.reader import (
 )
 from verification.evidence import Recorder
 from verification.probes import bytes as probe
-from verification.saboteurs import READERS
+from verification.saboteurs.readers import READERS
 
 pytestmark = pytest.mark.claim("truth-4")
 BY_CODEC = {codec: wide_file(codec) for codec in CODECS}

@@ -7,7 +7,7 @@ import pytest
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from verification.contracts.reader import MISMATCHES, POSITIONS, Mismatch, every_mismatch_is_named_on_open
 from verification.evidence import Recorder
-from verification.saboteurs import READERS
+from verification.saboteurs.readers import READERS
 
 WRONG = ("skips-the-schema-check", "vague-schema-error")
 

@@ -10,7 +10,7 @@ from dlio_benchmark.reader.parquet_reader import ParquetRows
 from verification.contracts.reader import Growing, growing_files, memory_does_not_follow_the_file
 from verification.evidence import Recorder
 from verification.probes import memory as probe
-from verification.saboteurs import READERS
+from verification.saboteurs.readers import READERS
 
 pytestmark = pytest.mark.claim("truth-6")
 
