@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -86,8 +86,12 @@ class Manifest:
 
     def count(self, split: DatasetType) -> int:
         """Return the number of logical files of a split."""
-        mine = self.files.filter(pc.equal(pc.cast(self.files["split"], pa.string()), split.value))
-        return int(pc.max(mine["index"]).as_py()) + 1 if mine.num_rows else 0
+        mine = self.of(split)
+        return int(mine["index"][-1].as_py()) + 1 if mine.num_rows else 0
+
+    def of(self, split: DatasetType) -> pa.Table:
+        """Return the files of a split, ordered by number and path."""
+        return _of(self.files, split.value)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -99,6 +103,11 @@ class Manifest:
         for batch in self.files.to_batches():
             for row in batch.to_pylist():
                 yield FileEntry(**row)
+
+
+def _of(files: pa.Table, split: str) -> pa.Table:
+    mine = np.flatnonzero(np.asarray(files["split"]) == split)
+    return files.slice(mine[0], len(mine)) if len(mine) else files.slice(0, 0)
 
 
 def _described(shape: Mapping[str, Any], counts: Mapping[str, int]) -> Workload:
@@ -153,7 +162,7 @@ def save(storage: Storage, workload: Workload, entries: Iterable[FileEntry]) -> 
     body = sink.getvalue()
     with storage.open_output(TABLE) as out:
         out.write(memoryview(body))
-    splits = table.group_by("split").aggregate([("rows", "sum"), ("bytes", "sum"), ("index", "count_distinct")])
+    splits = {split.value: of for split in SPLIT_KEYS if (of := _of(table, split.value)).num_rows}
     manifest = {
         "format": FORMAT,
         "version": VERSION,
@@ -161,8 +170,12 @@ def save(storage: Storage, workload: Workload, entries: Iterable[FileEntry]) -> 
         "content": CONTENT_VERSION,
         "shape": shape_of(workload),
         "splits": {
-            row["split"]: {"files": row["index_count_distinct"], "rows": row["rows_sum"], "bytes": row["bytes_sum"]}
-            for row in splits.to_pylist()
+            split: {
+                "files": int(np.count_nonzero(np.diff(np.asarray(of["index"]), prepend=-1))),
+                "rows": int(np.asarray(of["rows"]).sum()),
+                "bytes": int(np.asarray(of["bytes"]).sum()),
+            }
+            for split, of in splits.items()
         },
         "files": {"path": TABLE, "rows": table.num_rows, "digest": digest_of([memoryview(body)])},
     }
@@ -194,7 +207,7 @@ def _table(storage: Storage, named: Mapping[str, Any]) -> pa.Table:
     body = _whole(storage, TABLE)
     if digest_of([body]) != named["digest"]:
         raise _damaged(TABLE, ValueError(f"it is not the table of files that {MANIFEST} names"))
-    return pq.read_table(pa.BufferReader(body), schema=_SCHEMA)
+    return pq.ParquetFile(pa.BufferReader(body)).read()
 
 
 def _whole(storage: Storage, path: str) -> bytes:

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import DatasetType, FormatType
@@ -94,12 +93,11 @@ def _too_few(split: DatasetType, found: int, wanted: int) -> DataMissingError:
 def _manifest_files(
     manifest: Manifest, layout: Layout, wanted: int, *, dataset: Dataset, storage: Storage, comm: Comm
 ) -> SplitFiles:
-    table = manifest.files.filter(pc.equal(pc.cast(manifest.files["split"], "string"), layout.split.value))
-    found = int(pc.max(table["index"]).as_py() or 0) + 1 if table.num_rows else 0
+    table, found = manifest.of(layout.split), manifest.count(layout.split)
     if found < wanted:
         raise _too_few(layout.split, found, wanted)
     notes = () if found == wanted else (f"{layout.split}: {wanted} of {found} files are read",)
-    table = table.filter(pc.less(table["index"], wanted)).combine_chunks()
+    table = table.slice(0, int(np.searchsorted(np.asarray(table["index"]), wanted))).combine_chunks()
     paths, sizes = table["path"], table["bytes"].to_numpy()
     step = dataset.listing_validation_interval if dataset.skip_listing else 1
 

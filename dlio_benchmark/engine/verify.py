@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from dlio_benchmark.batch import Block
 from dlio_benchmark.comm import Comm
@@ -182,5 +181,7 @@ def _first_difference(block: Block, column: Column, wanted: Any) -> int | None:
         same = np.asarray(got == wanted)
         rows = same if same.ndim == 1 else same.all(axis=1)
     else:
+        import pyarrow.compute as pc  # noqa: PLC0415
+
         rows = np.asarray(pc.equal(pc.cast(as_arrow(got), to_arrow(column, wanted).type), to_arrow(column, wanted)))
     return None if rows.all() else int(np.argmin(rows))

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dlio_benchmark.errors import ParquetFileError, SchemaMismatchError
@@ -198,6 +197,8 @@ def _check_text(decoded: int, most_bytes: int) -> None:
 def _plain(array: pa.Array, most_bytes: int) -> pa.Array:
     """Return an array of dictionary indices as the values that they stand for."""
     if is_octets(array.type.value_type):
+        import pyarrow.compute as pc  # noqa: PLC0415
+
         lengths = pc.take(pc.binary_length(array.dictionary), array.indices)
         _check_text(pc.sum(lengths).as_py() or 0, most_bytes)
     return array.dictionary_decode()

@@ -51,6 +51,7 @@ LAZY = {
     ("", "omegaconf"): "comes with hydra",
     ("", "yaml"): "is not needed to print help",
     ("", "rich"): "draws on terminals only",
+    ("", "pyarrow.compute"): "takes a tenth of a second, and plain numbers do without it",
     ("dlio_benchmark.comm", "dlio_benchmark.comm_mpi"): "starts MPI, and only a launched process may do that",
     ("dlio_benchmark.engine.parts", "dlio_benchmark.data_loader.torch"): "PyTorch is an extra, and takes seconds",
     ("dlio_benchmark.command", "dlio_benchmark.config"): "help loads nothing, and the list of keys all of them",
