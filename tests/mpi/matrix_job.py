@@ -1,8 +1,8 @@
 """Many small jobs in one launch: generate a data set, then train on it in every read mode, on the ranks that there are.
 
-    mpirun -n 2 python tests/mpi/matrix_job.py FOLDER CODEC:DTYPE ...
+    mpirun -n 2 python tests/mpi/matrix_job.py FOLDER CODEC-DTYPE-DTYPE... ...
 
-Each job is a whole one, with the communicator of the launch; its ``summary.json`` stays in ``FOLDER/CODEC-DTYPE/MODE``.
+Each job is a whole one, with the communicator of the launch; its ``summary.json`` stays in ``FOLDER/CODEC-.../MODE``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,19 @@ SKIPPED = "skipped"
 _SIZES = {ColumnType.LIST: 9, ColumnType.STRING: 12, ColumnType.BINARY: 33}
 
 
-def tree(folder: Path, codec: str, dtype: ColumnType) -> dict[str, Any]:
-    """Return the workload that generates a data set of three columns, of which two are read."""
+def columns_of(dtype: ColumnType) -> list[dict[str, Any]]:
+    """Return three columns of a type, of which two are read."""
     size = _SIZES.get(dtype, 1)
-    columns = [
-        {"name": "one", "dtype": dtype.value, "size": size},
-        {"name": SKIPPED, "dtype": dtype.value, "size": 3, "read": False},
-        {"name": "many", "dtype": dtype.value, "size": max(size, 5)},
+    return [
+        {"name": f"one-{dtype.value}", "dtype": dtype.value, "size": size},
+        {"name": f"{SKIPPED}-{dtype.value}", "dtype": dtype.value, "size": 3, "read": False},
+        {"name": f"many-{dtype.value}", "dtype": dtype.value, "size": max(size, 5)},
     ]
+
+
+def tree(folder: Path, codec: str, dtypes: list[ColumnType]) -> dict[str, Any]:
+    """Return the workload that generates a data set with columns of all of these types."""
+    columns = [column for dtype in dtypes for column in columns_of(dtype)]
     return {
         "workflow": {"generate_data": True, "train": False},
         "dataset": {
@@ -54,9 +59,9 @@ def run(comm: Comm, folder: Path, work: dict[str, Any]) -> None:
     Job(work, comm, str(folder), Log(quiet=True), strict=True).run()
 
 
-def cell(comm: Comm, folder: Path, codec: str, dtype: ColumnType) -> None:
-    """Generate with one codec and type, and train in every read mode."""
-    work = tree(folder, codec, dtype)
+def cell(comm: Comm, folder: Path, codec: str, dtypes: list[ColumnType]) -> None:
+    """Generate with one codec and some types, and train in every read mode."""
+    work = tree(folder, codec, dtypes)
     run(comm, folder, work)
     for mode in ReadMode:
         parquet = {**work["dataset"]["parquet"], "read_mode": mode.value}
@@ -68,8 +73,8 @@ def main(root: str, cells: list[str]) -> None:
     with Guard() as guard:
         comm = connect(os.environ, guard=guard)
         for name in cells:
-            codec, _, dtype = name.partition(":")
-            cell(comm, Path(root) / f"{codec}-{dtype}", codec, ColumnType(dtype))
+            codec, *dtypes = name.split("-")
+            cell(comm, Path(root) / name, codec, [ColumnType(dtype) for dtype in dtypes])
         comm.close()
 
 
