@@ -65,7 +65,8 @@ class Fault:
     survives: bool = False
 
 
-FEW = ("++workload.dataset.num_files_train=16",)
+FEW_FILES = 16
+FEW = (f"++workload.dataset.num_files_train={FEW_FILES}",)
 TORCH = ("++workload.reader.data_loader=pytorch", "++workload.reader.read_threads=2")
 FAULTS: Mapping[str, Fault] = {
     "exception": Fault(74),

@@ -20,13 +20,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
-from expected import FAULTS, FEW, LIMIT_S, STAGES, Ended, cells, judged, told
+from expected import FAULTS, FEW_FILES, LIMIT_S, STAGES, Ended, cells, judged, told
 from findings import Finding
 
 from dlio_benchmark.board import MARK as LAUNCH_MARK
+from dlio_benchmark.comm import Solo
+from dlio_benchmark.job import Job
 from dlio_benchmark.launch import Launcher, find_launcher
+from dlio_benchmark.report.log import Log
 from verification.probes.processes import MARK, marked
 
 HERE = Path(__file__).parent
@@ -43,7 +47,7 @@ Those that count the time to a deadline run alone, and so do larger ones, of whi
 NOT_BEGUN = "The PMIx server's listener thread failed to start"
 """What Open MPI's launcher says in place of starting a job, now and then on a loaded machine."""
 
-WORKLOAD = {
+WORKLOAD: dict[str, Any] = {
     "model": {"name": "matrix"},
     "framework": "pytorch",
     "workflow": {"generate_data": False, "train": False},
@@ -178,18 +182,12 @@ def sites(folder: Path) -> list[Site]:
 
 def prepare(site: Site) -> None:
     """Generate the data sets that training and verification read."""
-
-    def generate(name: str, options: tuple[str, ...]) -> None:
+    for name, files in (("many", WORKLOAD["dataset"]["num_files_train"]), ("few", FEW_FILES)):
+        dataset = {**WORKLOAD["dataset"], "data_folder": str(site.folder / name), "num_files_train": files}
         out = site.folder / f"prepared-{name}"
         out.mkdir()
-        words = site.words(out, site.folder / name, (*STAGES["generate"].options, *options))
-        engine = [site.python, "-m", "dlio_benchmark.main", *words]
-        ended = site.run(site.launcher.command(2, engine), out / "fired", out)
-        if ended.code:
-            raise RuntimeError(f"the data set of the matrix cannot be made: {ended.code}\n{ended.said}")
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(generate, ("many", "few"), ((), FEW)))
+        workflow = {"generate_data": True, "train": False}
+        Job({**WORKLOAD, "workflow": workflow, "dataset": dataset}, Solo(), str(out), Log(quiet=True)).run()
 
 
 def cell(site: Site, name: str, stage: str, folder: str) -> Ended:

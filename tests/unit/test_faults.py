@@ -102,27 +102,23 @@ def assert_ended(done: Finished) -> None:
 
 
 @pytest.mark.parametrize(("python", "fault", "stage"), cases(), ids=lambda value: Path(value).name)
-def test_a_fault_on_one_rank_ends_the_job_and_is_named(python: str, fault: str, stage: str) -> None:
-    done = job(python, fault, stage)
+def test_a_fault_on_one_rank_ends_the_job_and_is_named_and_leaves_no_shared_memory(
+    python: str, fault: str, stage: str, tmp_path: Path
+) -> None:
+    list_of_paths = tmp_path / "segments"
+    done = job(python, fault, stage, "--segments", str(list_of_paths))
     assert_ended(done)
     assert not FAULTS[fault].codes or done.code in FAULTS[fault].codes
     assert [text for text in (*FAULTS[fault].says, stage) if text not in done.stderr] == []
+    paths = list_of_paths.read_text().split()
+    assert paths
+    assert [path for path in paths if Path(path).exists()] == []
 
 
 @pytest.mark.parametrize("python", interpreters(), ids=lambda value: Path(value).name)
 def test_a_job_without_a_fault_completes_in_silence(python: str) -> None:
     done = job(python, "none", "train", ranks=3)
     assert (done.code, done.stdout, done.stderr, done.left) == (0, "complete\n", "", ())
-
-
-@pytest.mark.parametrize("fault", ["exception", "sigstop", "kill-9", "launcher-killed"])
-@pytest.mark.parametrize("python", interpreters(), ids=lambda value: Path(value).name)
-def test_a_fault_leaves_no_shared_memory(python: str, fault: str, tmp_path: Path) -> None:
-    list_of_paths = tmp_path / "segments"
-    assert_ended(job(python, fault, "train", "--segments", str(list_of_paths)))
-    paths = list_of_paths.read_text().split()
-    assert paths
-    assert [path for path in paths if Path(path).exists()] == []
 
 
 @pytest.mark.parametrize("fault", ["hang", "sigstop", "exception"])
