@@ -21,6 +21,9 @@ def test_shows_something(evidence):
     evidence.equal(1, 1, what="one")
 """
 
+HEAVY = [word for name in ("hydra_pytest", "hypothesispytest", "benchmark") for word in ("-p", f"no:{name}")]
+"""Without the plugins that load whole libraries, and that the suite does not need."""
+
 
 @pytest.mark.parametrize(
     ("installed", "automatic", "named"),
@@ -43,7 +46,7 @@ def test_the_plugin_is_loaded_once(tmp_path: Path, installed: bool, automatic: b
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     known = name if installed else loading.offered()
     options = ["-p", (automatic and known) or "verification.plugin"] if named else []
-    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), *options, str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-q", *HEAVY, "--rootdir", str(tmp_path), *options, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
