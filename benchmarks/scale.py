@@ -20,7 +20,8 @@ import numpy as np
 from dlio_benchmark.common.enumerations import DatasetType
 from dlio_benchmark.metrics.events import Phase, RankRecord, StepTimes, Tally
 from dlio_benchmark.metrics.summary import Window, condensed, problems, shares, split_metrics
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
+from dlio_benchmark.plan.world import World
 
 T = TypeVar("T")
 

@@ -22,8 +22,9 @@ from dlio_benchmark.data_loader.tasks import tasks
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
 from dlio_benchmark.plan.order import Order
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.synth import Series
 
 ROWS = 65_536

@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 from dlio_benchmark.board import BOARD, MARK, Board, spelled
 from dlio_benchmark.errors import CollectiveMismatchError, ConfigError, Issue, StalledError, listed
 from dlio_benchmark.guard import Guard, Pulse
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 
 T = TypeVar("T")
 

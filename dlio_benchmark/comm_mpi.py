@@ -29,7 +29,7 @@ from dlio_benchmark.comm import Launch, differing  # noqa: E402
 from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, StalledError  # noqa: E402
 from dlio_benchmark.guard import Guard, die_with_parent, end_after  # noqa: E402
 from dlio_benchmark.lifeline import Lifeline, Witness  # noqa: E402
-from dlio_benchmark.plan.epoch import World  # noqa: E402
+from dlio_benchmark.plan.world import World  # noqa: E402
 from dlio_benchmark.watch import Watch  # noqa: E402
 
 T = TypeVar("T")

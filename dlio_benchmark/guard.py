@@ -26,7 +26,7 @@ from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeVar
 
 from dlio_benchmark.errors import DlioError, Exit, InterruptedRunError, PeerFailedError
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 
 T = TypeVar("T")
 

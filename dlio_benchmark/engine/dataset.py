@@ -21,9 +21,9 @@ from dlio_benchmark.data_generator.manifest import MANIFEST, Manifest
 from dlio_benchmark.engine.agree import at_length, everywhere, on_root
 from dlio_benchmark.engine.generate import layouts
 from dlio_benchmark.errors import DataMissingError, DataSetMismatchError, listed
-from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.layout import Layout
 from dlio_benchmark.plan.order import Ids
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.reader.base import Reader
 from dlio_benchmark.storage.base import Storage
 

@@ -39,9 +39,9 @@ from dlio_benchmark.engine.agree import at_length, everywhere, on_root
 from dlio_benchmark.engine.beside import Stop, StoppableOutputs, beside
 from dlio_benchmark.errors import CannotCreateError, DataSetMismatchError, Issue, listed
 from dlio_benchmark.parquet.encode_schema import row_bits
-from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile, written_by
 from dlio_benchmark.plan.layout import Layout
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.storage.base import Outputs
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.lock import locked

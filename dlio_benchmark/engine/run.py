@@ -29,10 +29,11 @@ from dlio_benchmark.engine.parts import WRITERS, loader_of, reader_of
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.errors import ConfigError, DlioError, InvalidResultError, Issue
 from dlio_benchmark.metrics.events import Phase
-from dlio_benchmark.plan.epoch import EpochPlan, World
+from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.plan.generation import written_by
 from dlio_benchmark.plan.order import Ids
 from dlio_benchmark.plan.schedule import Scheduled, schedule, shuffling
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.storage import cache
 from dlio_benchmark.storage.local import LocalStorage
 

@@ -16,14 +16,7 @@ import numpy as np
 
 from dlio_benchmark.common.enumerations import ShuffleScope
 from dlio_benchmark.plan.order import Ids, Order, mixed
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """This process among ``size`` processes."""
-
-    rank: int = 0
-    size: int = 1
+from dlio_benchmark.plan.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +77,7 @@ class EpochPlan:
 
     rows: Ids
     batch: int
-    world: World = World()
+    world: World = World()  # noqa: RUF009 - it is frozen
     shuffling: Shuffling = Shuffling()
     most_steps: int | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dlio_benchmark.common.enumerations import DatasetType
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 
 
 @dataclass(frozen=True, slots=True)

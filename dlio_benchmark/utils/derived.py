@@ -23,8 +23,9 @@ from dlio_benchmark.common.enumerations import (
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.cores import read_threads, write_threads
 from dlio_benchmark.errors import ConfigError, Issue
-from dlio_benchmark.plan.epoch import EpochPlan, World
+from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.plan.order import Order, mixed
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.utils.mpi import DLIOMPI
 
 PLACEHOLDERS: Mapping[str, Any] = {

@@ -9,7 +9,7 @@ from dlio_benchmark import session
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.common.enumerations import MPIState
 from dlio_benchmark.errors import DlioError
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 
 
 class NoGroupError(DlioError, RuntimeError):

@@ -6,7 +6,7 @@ import socket
 from typing import Any, TypeVar
 
 from dlio_benchmark.guard import Pulse
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dlio_benchmark.comm import Comm
 from dlio_benchmark.errors import CollectiveMismatchError, StalledError
 from dlio_benchmark.guard import Guard
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 from verification.mpi.given import mpi_given
 
 pytestmark = pytest.mark.mpi(min_size=2)

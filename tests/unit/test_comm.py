@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dlio_benchmark.comm import Comm, Launch, Simulated, Solo, connect, launch_of
 from dlio_benchmark.errors import CollectiveMismatchError, ConfigError, StalledError
 from dlio_benchmark.guard import Guard
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 
 sizes = st.integers(1, 12)
 

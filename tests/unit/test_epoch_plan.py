@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.common.enumerations import ShuffleScope
-from dlio_benchmark.plan.epoch import EpochPlan, Piece, Shuffling, Visit, World
+from dlio_benchmark.plan.epoch import EpochPlan, Piece, Shuffling, Visit
 from dlio_benchmark.plan.order import Ids, Order, mixed
+from dlio_benchmark.plan.world import World
 
 Row = tuple[int, int]
 

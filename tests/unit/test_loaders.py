@@ -23,8 +23,9 @@ from dlio_benchmark.data_loader.direct import DirectLoader
 from dlio_benchmark.data_loader.threads import ThreadsLoader
 from dlio_benchmark.errors import DataMissingError, ParquetFileError
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
 from dlio_benchmark.plan.generation import PlannedFile
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.reader.null import NullReader
 from dlio_benchmark.reader.parquet_reader import ParquetRows

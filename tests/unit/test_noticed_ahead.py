@@ -16,7 +16,8 @@ from dlio_benchmark.data_loader.ahead import Ahead, Budget, Load, Opening, Slot
 from dlio_benchmark.data_loader.base import Source
 from dlio_benchmark.errors import DataMissingError
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, Visit, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, Visit
+from dlio_benchmark.plan.world import World
 
 ONE_EACH = Budget(bytes=10**6, loads=99, load_bytes=0)
 

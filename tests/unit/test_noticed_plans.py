@@ -26,10 +26,11 @@ from dlio_benchmark.metrics.summary import (
     window_ns,
 )
 from dlio_benchmark.metrics.summary import shares as time_shares
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
 from dlio_benchmark.plan.layout import Layout
 from dlio_benchmark.plan.order import Order, mixed
 from dlio_benchmark.plan.schedule import Scheduled, schedule, shuffling
+from dlio_benchmark.plan.world import World
 
 WORD = (1 << 64) - 1
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB

@@ -21,8 +21,9 @@ from dlio_benchmark.data_loader.synthetic import SyntheticLoader
 from dlio_benchmark.data_loader.tasks import Desk, Task, tasks
 from dlio_benchmark.memory import Pieces
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Piece, Shuffling, Visit, World
+from dlio_benchmark.plan.epoch import EpochPlan, Piece, Shuffling, Visit
 from dlio_benchmark.plan.order import Order
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.reader.base import BlockRead, BlockShape
 from dlio_benchmark.reader.null import NullFile, NullReader
 from dlio_benchmark.values import Parted

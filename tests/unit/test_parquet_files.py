@@ -27,8 +27,8 @@ from dlio_benchmark.data_generator.parquet_generator import COMPRESSION_MAP, Par
 from dlio_benchmark.errors import CannotCreateError, ConfigError
 from dlio_benchmark.parquet.write_pipeline import JOBS_AHEAD
 from dlio_benchmark.parquet.write_plan import JOB_BYTES
-from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile, written_by
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.memory import MemoryStorage
 from dlio_benchmark.synth import Series, to_arrow

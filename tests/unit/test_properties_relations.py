@@ -25,7 +25,8 @@ from dlio_benchmark.data_loader.base import Loader, Source
 from dlio_benchmark.data_loader.direct import DirectLoader
 from dlio_benchmark.data_loader.threads import ThreadsLoader
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.memory import MemoryStorage
 from dlio_benchmark.utils.config import ConfigArguments, LoadConfig

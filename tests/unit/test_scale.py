@@ -8,7 +8,8 @@ import tracemalloc
 import numpy as np
 from numpy.typing import NDArray
 
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
+from dlio_benchmark.plan.world import World
 
 FILES, ROWS, RANKS, BATCH = 10**6, 1_000, 10_000, 10
 

@@ -14,7 +14,7 @@ from dlio_benchmark.comm import Comm, Simulated
 from dlio_benchmark.common.enumerations import ReadMode
 from dlio_benchmark.errors import CollectiveMismatchError
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from verification.contracts.loader import (
     COLUMNS,

@@ -26,8 +26,9 @@ from dlio_benchmark.data_loader.direct import DirectLoader
 from dlio_benchmark.data_loader.tasks import tasks
 from dlio_benchmark.errors import StorageError, WorkerLostError
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
 from dlio_benchmark.plan.generation import PlannedFile
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.local import LocalStorage
 

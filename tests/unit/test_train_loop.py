@@ -22,7 +22,8 @@ from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.errors import InvalidResultError
 from dlio_benchmark.metrics.events import Phase, Tally
 from dlio_benchmark.metrics.summary import Window, au_percent
-from dlio_benchmark.plan.epoch import EpochPlan, World
+from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.plan.world import World
 
 
 class SlowLoader:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlio_benchmark.engine.generate import planned_files
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.storage.memory import MemoryStorage
 from verification.contracts.writer import MakeWriter, row_groups_are_exact, workload_of
 from verification.evidence import Recorder

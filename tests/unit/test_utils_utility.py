@@ -17,7 +17,7 @@ from dlio_benchmark import session
 from dlio_benchmark.comm import Solo
 from dlio_benchmark.common.enumerations import MPIState
 from dlio_benchmark.config.model import Workload
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.utils.statscounter import StatsCounter
 from dlio_benchmark.utils.utility import (
     DLIOMPI,

@@ -15,7 +15,7 @@ import pytest
 from dlio_benchmark.board import FROZEN_NS, Board, Row, State
 from dlio_benchmark.errors import Exit, PeerFailedError, StalledError
 from dlio_benchmark.guard import Guard
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.watch import Watch
 
 LIMIT_S = 60.0

@@ -21,7 +21,8 @@ from dlio_benchmark.common.enumerations import ReadMode
 from dlio_benchmark.engine.generate import generate
 from dlio_benchmark.errors import DlioError
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, World
+from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.posix import Posix
 from verification.contracts.generation import Unheard

@@ -30,8 +30,9 @@ from dlio_benchmark.data_loader.direct import DirectLoader
 from dlio_benchmark.data_loader.threads import ThreadsLoader
 from dlio_benchmark.engine.train import Compute, Pass, run_pass
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, Shuffling, World
+from dlio_benchmark.plan.epoch import EpochPlan, Shuffling
 from dlio_benchmark.plan.order import mixed
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.reader.base import OpenFile, Reader
 from dlio_benchmark.reader.parquet_reader import ParquetRows
 from dlio_benchmark.storage.base import InputFile, Storage

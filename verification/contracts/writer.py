@@ -16,7 +16,7 @@ from dlio_benchmark.common.enumerations import ColumnType
 from dlio_benchmark.config.decode import decode
 from dlio_benchmark.config.model import Column, Workload
 from dlio_benchmark.engine.generate import Writer, planned_files
-from dlio_benchmark.plan.epoch import World
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.memory import MemoryStorage
 from verification import oracle

@@ -11,7 +11,8 @@ from dlio_benchmark.clock import RealClock
 from dlio_benchmark.data_loader.base import Loader, Paths, Source
 from dlio_benchmark.data_loader.direct import DirectLoader
 from dlio_benchmark.metrics.events import Tally
-from dlio_benchmark.plan.epoch import EpochPlan, World
+from dlio_benchmark.plan.epoch import EpochPlan
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.reader.base import Reader
 
 

@@ -19,8 +19,8 @@ from dlio_benchmark.common.enumerations import ColumnType, Compression
 from dlio_benchmark.config.model import Workload
 from dlio_benchmark.data_generator.parquet_generator import ParquetWriter
 from dlio_benchmark.engine.generate import Writer
-from dlio_benchmark.plan.epoch import World
 from dlio_benchmark.plan.generation import FileWritten, PlannedFile
+from dlio_benchmark.plan.world import World
 from dlio_benchmark.storage.base import OutputFile, Outputs
 from dlio_benchmark.storage.memory import MemoryStorage
 
