@@ -9,15 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
+import forked
 from findings import Finding, files_below
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PLACES = (
     *("env secret", "env token", "env password", "env key", "env in model", "env in options", "env in prefix"),
     *("url in options", "url in name", "url in unknown key", "url in wrong type", "option secret", "option id"),
@@ -107,13 +104,8 @@ def run(many: int, folder: str, seed: int) -> Finding:
             "++workload.dataset.seed=1",
         ],
     }
-    searches = []
-    with ThreadPoolExecutor(2) as pool:
-        for name, argv in commands.items():
-            aside = os.path.join(folder, name.replace(" ", "_"))
-            searches.append(pool.submit(_search, name, argv, aside, secret, found))
-        for search in searches:
-            search.result()
+    for name, argv in commands.items():
+        _search(name, argv, os.path.join(folder, name.replace(" ", "_")), secret, found)
     return found
 
 
@@ -121,19 +113,17 @@ def _search(name: str, argv: list[str], folder: str, secret: Mapping[str, str], 
     os.makedirs(folder)
     planted = {variable: secret[place] for variable, place in ENVIRONMENT.items()}
     configs = os.path.join(os.path.dirname(folder), "configs")
-    ended = subprocess.run(
-        [sys.executable, "-m", "dlio_benchmark.main", *argv, "hydra.run.dir=out", "--config-dir", configs],
-        cwd=folder,
-        env={**os.environ, **planted, "PYTHONPATH": ROOT, "DLIO_LOG_LEVEL": "debug"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=120,
+    ended = forked.ended(
+        [*argv, "hydra.run.dir=out", "--config-dir", configs],
+        folder,
+        {**os.environ, **planted, "DLIO_LOG_LEVEL": "debug"},
     )
     found.count("runs")
     wanted_zero = name in ("works", "shows", "verifies")
     if (ended.returncode == 0) != wanted_zero and name != "verifies":
-        found.wrong(f"the run that {name} ended with {ended.returncode}: {ended.stderr[-2000:]!r}")
-    written = {"standard output": ended.stdout, "standard error": ended.stderr, **files_below(folder)}
+        found.wrong(f"the run that {name} ended with {ended.returncode}: {ended.stderr[-2000:]}")
+    said = {"standard output": ended.stdout, "standard error": ended.stderr}
+    written = {**{name: text.encode(errors="surrogateescape") for name, text in said.items()}, **files_below(folder)}
     for path, body in written.items():
         found.count("texts searched")
         for place, value in secret.items():

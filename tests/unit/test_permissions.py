@@ -1,6 +1,6 @@
 """Data that a process may not read or write are refused with the right code, and with whose they are.
 
-The command runs without the privileges of root, which reads and writes everything: the kernel takes them away.
+The command runs without the privileges of root, which reads and writes everything: its process gives them up.
 """
 
 from __future__ import annotations
@@ -8,25 +8,16 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked_command import Commands, Said, served
 from small_data import make, workload
 
 from dlio_benchmark.data_generator.manifest import MANIFEST, TABLE
 from dlio_benchmark.errors import Exit
 
-# Drops what lets root pass by file modes: the bounding set without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
-UNPRIVILEGED = """
-import ctypes, os, sys
-if os.geteuid() == 0:
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(24, 1, 0, 0, 0) == 0 and libc.prctl(24, 2, 0, 0, 0) == 0, os.strerror(ctypes.get_errno())
-os.execv(sys.executable, [sys.executable, "-m", "dlio_benchmark.main", *sys.argv[1:]])
-"""
 TREE = {
     "dataset.format": "parquet",
     "dataset.num_files_train": 3,
@@ -55,19 +46,19 @@ CASES = [
 ]
 
 
-def command(what: str, root: Path, out: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    with served() as server:
+        yield server
+
+
+def command(commands: Commands, what: str, root: Path, out: Path) -> Said:
     """Run the command without the privileges of root."""
     flags = {"workflow.generate_data": what == "generate", "workflow.train": what == "train"}
     keys = {**TREE, **{name: str(wanted).lower() for name, wanted in flags.items()}, "dataset.data_folder": root}
     words = [f"++workload.{name}={value}" for name, value in keys.items()]
-    return subprocess.run(
-        [sys.executable, "-c", UNPRIVILEGED, *(["verify"] * (what == "verify")), *words, f"++hydra.run.dir={out}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=Path(__file__).parents[2],
-    )
+    argv = [*(["verify"] * (what == "verify")), *words, f"++hydra.run.dir={out}"]
+    return commands.ended(argv, Path(__file__).parents[2], unprivileged=True)
 
 
 @pytest.fixture
@@ -81,11 +72,11 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize(("what", "denied", "code"), CASES)
 def test_what_may_not_be_read_or_written_is_named_with_its_owner(
-    root: Path, tmp_path: Path, what: str, denied: str, code: Exit
+    commands: Commands, root: Path, tmp_path: Path, what: str, denied: str, code: Exit
 ) -> None:
     target = root if denied == "." else root / denied
     target.chmod(0)
-    ended = command(what, root, tmp_path / "out")
+    ended = command(commands, what, root, tmp_path / "out")
     error = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert (ended.returncode, len(error)) == (code, 1), ended.stderr
     mode = stat.filemode(target.stat().st_mode)
@@ -95,10 +86,10 @@ def test_what_may_not_be_read_or_written_is_named_with_its_owner(
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
-def test_a_data_set_that_may_only_be_read_is_read(root: Path, tmp_path: Path) -> None:
+def test_a_data_set_that_may_only_be_read_is_read(commands: Commands, root: Path, tmp_path: Path) -> None:
     for path in (root, *root.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    ended = command("train", root, tmp_path / "out")
+    ended = command(commands, "train", root, tmp_path / "out")
     assert ended.returncode == 0, ended.stderr
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["dlio"]["valid"]
     assert os.path.exists(root / MANIFEST)
