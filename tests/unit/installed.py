@@ -6,7 +6,7 @@ import functools
 import tempfile
 from pathlib import Path
 
-from verification.contracts.package import Installed, build_wheel, copy_sources, install
+from verification.contracts.package import Installed, build_wheel, build_wheel_directly, copy_sources, install
 from verification.saboteurs.packages import PACKAGINGS
 
 ROOT = Path(__file__).parents[2]
@@ -36,4 +36,10 @@ def spoiled_wheel(name: str) -> Path:
     folder = Path(_home().name) / name
     source = copy_sources(ROOT, folder / "source")
     PACKAGINGS[name](source)
-    return build_wheel(source, folder / "wheel")
+    return build_wheel_directly(source, folder / "wheel")
+
+
+@functools.cache
+def spoiled_package(name: str) -> Installed:
+    """Return that wheel, installed into a folder of its own."""
+    return install(spoiled_wheel(name), Path(_home().name) / name / "site")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from installed import ROOT, package, spoiled_wheel, wheel
+from installed import ROOT, package, spoiled_package, spoiled_wheel, wheel
 
-from verification.contracts.package import Ended, Installed, install
+from verification.contracts.package import Ended, Installed
 from verification.contracts.walk import SEEN
 from verification.evidence import Recorder
 from verification.saboteurs.packages import STUBS
@@ -23,10 +26,10 @@ MODULES = {
     "stub-parquet-generator": "dlio_benchmark/data_generator/parquet_generator.py",
 }
 NAMES = {
-    "stub-enumerations": "Compression.LZ4, module.Compression.ZSTD",
-    "stub-config": "ConfigArguments, module.LoadConfig",
-    "stub-parquet-reader": "ParquetReader",
-    "stub-parquet-generator": "ParquetGenerator, module.COMPRESSION_MAP",
+    "stub-enumerations": ("Compression.LZ4", "Compression.ZSTD"),
+    "stub-config": ("ConfigArguments", "LoadConfig"),
+    "stub-parquet-reader": ("ParquetReader",),
+    "stub-parquet-generator": ("ParquetGenerator", "COMPRESSION_MAP"),
 }
 WALK = "verification.contracts.walk"
 LEAST_EXECUTED = 50.0
@@ -40,26 +43,45 @@ def walked(installed: Installed, folder: Path, *before: str) -> tuple[Ended, dic
     return ended, json.loads(last[0]) if ended.code == 0 else {}
 
 
-def exists(evidence: Recorder, installed: Installed, name: str, folder: Path) -> None:
-    """Hold that the module is in the installed package and offers what is expected of it."""
-    dotted = MODULES[name].removesuffix(".py").replace("/", ".")
-    code = (
-        f"import importlib; module = importlib.import_module('{dotted}'); module.{NAMES[name]}; print(module.__file__)"
-    )
-    ended = installed.run("python", "-c", code, cwd=folder)
-    evidence.equal(
-        ended.stdout.strip(), str(installed.site / MODULES[name]), what="file of the module that is imported"
-    )
-    evidence.cover("aspect", "exists")
+FIND = """
+import importlib, json, operator
+found = {}
+for name, (dotted, offered) in %r.items():
+    module = importlib.import_module(dotted)
+    for one in offered:
+        operator.attrgetter(one)(module)
+    found[name] = module.__file__
+print(json.dumps(found))
+"""
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """Return how much of each module a walk through the installed package executes, in percent of its statements."""
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the file of each module that is imported from the installed package and offers what is expected of it."""
+    dotted = {name: path.removesuffix(".py").replace("/", ".") for name, path in MODULES.items()}
+    asked = {name: (dotted[name], NAMES[name]) for name in MODULES}
+    ended = package().run("python", "-c", FIND % asked, cwd=tmp_path_factory.mktemp("files"))
+    assert ended.code == 0, ended.stderr
+    found: dict[str, str] = json.loads(ended.stdout)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What a walk through the installed package saw, and the percentage of each module's statements it executed."""
+
+    ended: Ended
+    seen: dict[str, Any]
+    executed: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Walked:
+    """Walk through the installed package, with its statements watched."""
     folder = tmp_path_factory.mktemp("executed")
     site = package().site
     before = ("-m", "coverage", "run", "--data-file", str(folder / "data"), "--include", f"{site}/dlio_benchmark/*")
-    ended, _ = walked(package(), folder / "walk", *before)
+    ended, seen = walked(package(), folder / "walk", *before)
     assert ended.code == 0, ended.stderr
     report = folder / "coverage.json"
     told = package().run(
@@ -67,15 +89,15 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     )
     assert told.code == 0, told.stderr
     files = json.loads(report.read_text(encoding="utf-8"))["files"]
-    return {
+    executed = {
         str(Path(path).resolve().relative_to(site.resolve())): found["summary"]["percent_covered"]
         for path, found in ((str(folder / path), found) for path, found in files.items())
     }
+    return Walked(ended, seen, executed)
 
 
-def is_wired(evidence: Recorder, installed: Installed, folder: Path) -> None:
-    """Hold that a walk through the package sees what it should."""
-    ended, seen = walked(installed, folder)
+def is_wired(evidence: Recorder, ended: Ended, seen: dict[str, Any]) -> None:
+    """Hold that a walk through a package sees what it should."""
     evidence.equal(ended.code, 0, what="exit code of a walk through the package")
     for key, wanted in SEEN.items():
         evidence.equal(seen.get(key), wanted, what=f"{key} on a walk through the package")
@@ -87,21 +109,23 @@ def is_wired(evidence: Recorder, installed: Installed, folder: Path) -> None:
     [pytest.param(name, marks=pytest.mark.claim(f"artifact-{number}")) for number, name in enumerate(MODULES, start=1)],
 )
 def test_the_module_exists_is_executed_and_is_wired(
-    evidence: Recorder, tmp_path: Path, executed: dict[str, float], name: str
+    evidence: Recorder, tmp_path: Path, files: dict[str, str], whole: Walked, name: str
 ) -> None:
-    exists(evidence, package(), name, tmp_path)
-    evidence.hold(executed.get(MODULES[name], 0.0), what="statements executed", at_least=LEAST_EXECUTED, unit="%")
+    imported = str(package().site / MODULES[name])
+    evidence.equal(files.get(name), imported, what="file of the module that is imported")
+    evidence.cover("aspect", "exists")
+    evidence.hold(whole.executed.get(MODULES[name], 0.0), what="statements executed", at_least=LEAST_EXECUTED, unit="%")
     evidence.cover("aspect", "substantive")
-    is_wired(evidence, package(), tmp_path / "walk")
+    is_wired(evidence, whole.ended, whole.seen)
     stubbed = Installed(tmp_path / "site")
     shutil.copytree(package().site, stubbed.site)
     STUBS[name](stubbed.site)
     with evidence.saboteur(name):
-        is_wired(evidence, stubbed, tmp_path / "stubbed")
+        is_wired(evidence, *walked(stubbed, tmp_path / "stubbed"))
 
 
-def offers_the_package(evidence: Recorder, built: Path, folder: Path) -> None:
-    """Hold that a wheel has code, data files and commands, and that the commands run."""
+def offers_the_package(evidence: Recorder, built: Path, package_of_it: Callable[[], Installed], folder: Path) -> None:
+    """Hold that a wheel has code, data files and commands, and that the commands run once it is installed."""
     names = set(zipfile.ZipFile(built).namelist())
     shipped = {str(path.relative_to(ROOT)) for path in (ROOT / "dlio_benchmark" / "configs").rglob("*.yaml")}
     code = {path for path in names if path.startswith("dlio_benchmark/") and path.endswith(".py")}
@@ -113,7 +137,7 @@ def offers_the_package(evidence: Recorder, built: Path, folder: Path) -> None:
     evidence.equal("Name: dlio_benchmark" in text or "Name: dlio-benchmark" in text, True, what="name of the package")
     evidence.equal("Provides-Extra: full" in text, True, what="extra full")
     evidence.cover("aspect", "substantive")
-    installed = install(built, folder / "site")
+    installed = package_of_it()
     for command in ("dlio_benchmark", "mlpstorage"):
         ended = installed.run(command, "--help", cwd=folder)
         evidence.equal((ended.code, command in ended.stdout), (0, True), what=f"{command} --help")
@@ -124,6 +148,7 @@ def offers_the_package(evidence: Recorder, built: Path, folder: Path) -> None:
 
 @pytest.mark.claim("artifact-5")
 def test_the_packaging_makes_an_installable_package(evidence: Recorder, tmp_path: Path) -> None:
-    offers_the_package(evidence, wheel(), tmp_path)
-    with evidence.saboteur("wheel-without-data-files"):
-        offers_the_package(evidence, spoiled_wheel("wheel-without-data-files"), tmp_path / "spoiled")
+    offers_the_package(evidence, wheel(), package, tmp_path)
+    name = "wheel-without-data-files"
+    with evidence.saboteur(name):
+        offers_the_package(evidence, spoiled_wheel(name), partial(spoiled_package, name), tmp_path)

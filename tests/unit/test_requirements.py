@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
-from installed import package, spoiled_wheel, wheel
+from installed import package, spoiled_package, wheel
 from packaging.requirements import Requirement
 
-from verification.contracts.package import Installed, build_wheel, install
+from verification.contracts.package import Installed, build_wheel
 from verification.errors import VerificationError
 from verification.evidence import Recorder
 from verification.mpi.launch import clean_environment
@@ -64,7 +64,7 @@ def test_the_package_is_an_engine_alone_and_for_its_front_end(evidence: Recorder
     works_alone(evidence, package(), tmp_path / "alone")
     the_front_end_drives_the_engine(evidence, package(), tmp_path / "front")
     for name in PACKAGINGS:
-        spoiled = install(spoiled_wheel(name), tmp_path / name / "site")
+        spoiled = spoiled_package(name)
         with evidence.saboteur(name):
             works_alone(evidence, spoiled, tmp_path / name / "alone")
         with evidence.saboteur(name):

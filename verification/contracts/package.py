@@ -69,6 +69,22 @@ def build_wheel(source: Path, folder: Path) -> Path:
     return wheel
 
 
+_BUILD = """
+import importlib, sys, tomllib
+with open("pyproject.toml", "rb") as file:
+    backend = importlib.import_module(tomllib.load(file)["build-system"]["build-backend"])
+backend.build_wheel(sys.argv[1])
+"""
+
+
+def build_wheel_directly(source: Path, folder: Path) -> Path:
+    """Return the wheel of ``source`` as its backend builds it when it is called as pip calls it."""
+    folder.mkdir(parents=True)
+    _run("-c", _BUILD, str(folder), cwd=source)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
 _WITHOUT_SOURCES = """
 import sys
 sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in getattr(finder, "__module__", "")]
@@ -88,9 +104,13 @@ def install(wheel: Path, folder: Path) -> Installed:
 
 
 def _pip(*words: str) -> None:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
+    _run("-m", "pip", "--disable-pip-version-check", "--quiet", *words)
+
+
+def _run(*words: str, cwd: Path | None = None) -> None:
+    command = [sys.executable, *words]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=LIMIT_S, env=clean_environment()
+        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=LIMIT_S, env=clean_environment()
     )
     if done.returncode:
         raise VerificationError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
