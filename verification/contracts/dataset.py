@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from dlio_benchmark.plan.epoch import EpochPlan
 from dlio_benchmark.plan.world import World
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.posix import Posix
+from verification.contracts.forks import ended_forks, in_forks
 from verification.contracts.generation import Unheard
 from verification.contracts.job import GROUP, Run, Tree, tree_of
 from verification.contracts.loader import COLUMNS, Side, Wide, path_of
 from verification.contracts.writer import MakeWriter, workload_of
 from verification.evidence import Recorder
-from verification.probes import in_child, open_files
-from verification.probes.child import ChildDeathError
+from verification.probes import open_files
 from verification.probes.files import incomplete
 
 # -- endings --------------------------------------------------------------------------------------------------------
@@ -79,22 +79,27 @@ def _generate(make: MakeWriter, folder: str, ending: str, writes: int) -> bool:
     return False
 
 
-def _in_child_if_killed(make: MakeWriter, place: Path, ending: str, writes: int) -> bool:
-    arguments = (make, str(place), ending, writes)
-    return in_child(_generate, *arguments) if ending == "killed" else _generate(*arguments)
+def _ended(evidence: Recorder, make: MakeWriter, ending: str, places: Sequence[tuple[int, Path]]) -> int:
+    """Generate until the ending comes, at each of these writes; return how often it came before all was written."""
+    each = [(make, str(place), ending, writes) for writes, place in places]
+    if ending != "killed":
+        return sum(_generate(*arguments) for arguments in each)
+    ended = 0
+    for status, came, words in ended_forks(_generate, each):
+        assert status <= 0, words
+        if status < 0:
+            evidence.equal(-status, int(signal.SIGKILL), what="signal that ended the generation")
+        ended += came if status == 0 else 1
+    return ended
 
 
 def no_ending_leaves_half_a_file(evidence: Recorder, make: MakeWriter, ending: str, folder: Path) -> None:
     """Hold that no file is incomplete under its final name after generation ended at one of its first writes."""
-    ended = 0
-    for writes in (1, 3, 5):
-        place = folder / str(writes)
+    places = [(writes, folder / str(writes)) for writes in (1, 3, 5)]
+    for _, place in places:
         place.mkdir(parents=True)
-        try:
-            ended += _in_child_if_killed(make, place, ending, writes)
-        except ChildDeathError as death:
-            evidence.equal(death.signal, int(signal.SIGKILL), what="signal that ended the generation")
-            ended += 1
+    ended = _ended(evidence, make, ending, places)
+    for _, place in places:
         half = incomplete(place)
         evidence.hold(len(half), what="incomplete files under their final names", at_most=0, unit="files")
         manifests = [path.name for path in place.glob("dlio_manifest.json")]
@@ -166,9 +171,17 @@ def _grown(side: Side, files: Wide, epochs: int) -> tuple[int, int]:
     return grown
 
 
-def nothing_grows_over_epochs(evidence: Recorder, side: Side, files: Wide) -> None:
-    """Hold open files and memory of a fresh process to what they were after its first epochs."""
-    opened, resident = in_child(_grown, side, files, 20)
+Growth = tuple[int, int]
+
+
+def growths_over_epochs(sides: Sequence[Side], files: Wide) -> list[Growth]:
+    """Return by how many open files and bytes of memory 20 epochs grow a process without a past, for each side."""
+    return in_forks(_grown, [(side, files, 20) for side in sides])
+
+
+def nothing_grows_over_epochs(evidence: Recorder, growth: Growth) -> None:
+    """Hold open files and memory of a process to what they were after its first epochs."""
+    opened, resident = growth
     evidence.hold(opened, what="growth of open files over 20 epochs", at_most=0, unit="files")
     evidence.hold(round(resident / 2**20, 2), what="growth of memory over 20 epochs", at_most=6, unit="MiB")
 

@@ -26,8 +26,10 @@ from dlio_benchmark.storage.base import Storage
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.memory import MemoryStorage
 from dlio_benchmark.values import as_arrow
+from verification.contracts.forks import in_forks
 from verification.evidence import Recorder
-from verification.probes import bytes_read, in_child, open_files, peak_growth
+from verification.probes import bytes_read, in_child, open_files
+from verification.probes.memory import growth_here
 
 MakeReader = Callable[[Storage, Sequence[Column] | None, ReadMode], Reader]
 
@@ -144,14 +146,34 @@ def _read_by_group(make: MakeReader, path: str) -> None:
     _drain(make(LocalStorage("/"), None, ReadMode.ROW_GROUP), path.lstrip("/"))
 
 
-def memory_does_not_follow_the_file(evidence: Recorder, make: MakeReader, files: Growing) -> None:
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """By how many row groups reading the two files makes the memory of a process peak."""
+
+    few: float
+    many: float
+
+
+def peaks_of(makes: Sequence[MakeReader], files: Growing) -> list[Peaks]:
+    """Measure readers, each in a process without a past."""
+    return in_forks(_peaks, [(make, str(files.few), str(files.many)) for make in makes])
+
+
+def _peaks(make: MakeReader, *paths: str) -> Peaks:
+    _read_by_group(make, paths[0])
+    return Peaks(*(growth_here(_read_by_group, make, path) / GROUP_BYTES for path in paths))
+
+
+def peaks_do_not_follow_the_file(evidence: Recorder, peaks: Peaks) -> None:
     """Hold the peak memory of reading by row group to a few row groups, whatever their number."""
-    warm_up = _read_by_group, (make, str(files.few))
-    few, many = (
-        peak_growth(_read_by_group, make, str(path), warm_up=warm_up) / GROUP_BYTES for path in (files.few, files.many)
-    )
-    evidence.hold(round(many - few, 2), what=GROWTH, at_most=3, unit="row groups")
-    evidence.hold(round(many, 2), what=PEAK, at_most=16, unit="row groups")
+    evidence.hold(round(peaks.many - peaks.few, 2), what=GROWTH, at_most=3, unit="row groups")
+    evidence.hold(round(peaks.many, 2), what=PEAK, at_most=16, unit="row groups")
+
+
+def memory_does_not_follow_the_file(evidence: Recorder, make: MakeReader, files: Growing) -> None:
+    """Measure a reader, and hold its peaks."""
+    (peaks,) = peaks_of([make], files)
+    peaks_do_not_follow_the_file(evidence, peaks)
 
 
 # -- schema ---------------------------------------------------------------------------------------------------------
