@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from forked_command import served
+from hearing import opened_by, opened_by_each
 from omegaconf import OmegaConf
 
-from dlio_benchmark.errors import ConfigError, DlioError, Exit
+from dlio_benchmark.errors import ConfigError, Exit
 from dlio_benchmark.utils.config import ConfigArguments, LoadConfig
 from verification.contracts.config import PROBLEMS, Decode, good_tree, with_problem
 from verification.contracts.dataset import Put, Take, changed, put_in_storage
@@ -165,34 +165,11 @@ def test_the_command_takes_its_own_data_set_only(evidence: Recorder, tmp_path: P
 
 
 # -- attacks, as the interpreter sees them -----------------------------------------------------------------------------
-def _opened_by(call: Callable[..., object], *arguments: Any) -> list[str]:
-    """Return every path that is opened during a call, by the interpreter's audit; nothing can go around it."""
-    opened: list[str] = []
-    listening = True
-
-    def hear(event: str, words: tuple[Any, ...]) -> None:
-        if listening and event in ("open", "os.mkdir", "os.rename"):
-            opened.extend(str(word) for word in words if isinstance(word, (str, bytes, Path)))
-
-    sys.addaudithook(hear)
-    try:
-        call(*arguments)
-    except DlioError:
-        pass
-    finally:
-        listening = False
-    return opened
-
-
-def _opened_by_each(put: Put, root: Path, paths: Sequence[str]) -> list[list[str]]:
-    return [_opened_by(put, root, path) for path in paths]
-
-
 def nothing_outside_is_opened(evidence: Recorder, put: Put, folder: Path) -> None:
     """Hold that no system call is made on a path outside the data folder."""
     root = folder / "root"
     root.mkdir(parents=True)
-    inside, seen = in_child(_opened_by_each, put, root, ("inside/file", "../outside"))
+    inside, seen = in_child(opened_by_each, put, root, ("inside/file", "../outside"))
     evidence.equal(any("inside" in path for path in inside), True, what="the audit hears of files in the data folder")
     evidence.equal([path for path in seen if "outside" in path], [], what="paths outside that were opened")
 
@@ -210,7 +187,7 @@ def nothing_named_is_touched(evidence: Recorder, take: Take, folder: Path) -> No
     named = ["dataset:", "  format: parquet", "  data_folder:", "    _target_: pathlib.Path.touch"]
     text = "\n".join([*named, f"    _args_: ['{folder / 'canary'}']", ""])
     (folder / "workload" / "attack.yaml").write_text(text, encoding="utf-8")
-    seen = in_child(_opened_by, take, folder)
+    seen = in_child(opened_by, take, folder)
     evidence.equal(any("attack.yaml" in path for path in seen), True, what="the audit hears of the configuration")
     evidence.equal([path for path in seen if "canary" in path], [], what="files that a named class has opened")
 
