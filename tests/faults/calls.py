@@ -35,6 +35,7 @@ SHORT = -1
 ERRORS = (errno.EIO, errno.EINTR, errno.ENOSPC, SHORT, errno.EACCES, errno.EDQUOT)
 WRITING = ("open", "write", "fsync", "rename", "close", "mkdir", "unlink")
 READING = ("open", "pread", "close")
+FILES, ROWS, GROUP = 2, 70, 32  # files of two folders and one for evaluation, of three row groups
 _CREATING = {errno.ENOSPC, errno.EDQUOT, errno.EACCES}
 
 
@@ -111,6 +112,11 @@ class Failing(Posix):
         os.mkdir(path)
 
 
+def _work() -> Tree:
+    parquet = tree()["dataset"]["parquet"] | {"row_group_size": GROUP}
+    return tree(num_files_train=FILES, num_samples_per_file=ROWS, parquet=parquet)
+
+
 def plans(kinds: tuple[str, ...], errors_per_n: int, act: Callable[[Failing], None]) -> Iterator[Failing]:
     """Yield what ``act`` was run with, for every kind of call and every n until the n-th is not made any more."""
     for kind in kinds:
@@ -129,7 +135,7 @@ def run(many: int, folder: str, seed: int) -> Finding:
     """Return what failing every n-th call showed, with ``many`` errors for each n."""
     found = Finding()
     whole_root = os.path.join(folder, "whole")
-    make(whole_root, tree())
+    make(whole_root, _work())
     whole = files_below(whole_root)
     _generation(many, os.path.join(folder, "root"), whole, found)
     for name, act in (("training", _train), ("verification", _verify), ("reading", _read)):
@@ -139,11 +145,11 @@ def run(many: int, folder: str, seed: int) -> Finding:
 
 def _generation(many: int, root: str, whole: Files, found: Finding) -> None:
     def act(calls: Failing) -> None:
-        error = _ended(lambda: make(root, tree(), calls=calls))
+        error = _ended(lambda: make(root, _work(), calls=calls))
         _judge("generation", calls, error, root, found)
         for path in partial_files(root, whole) if os.path.isdir(root) else []:
             found.wrong(f"{_named(calls)}: {path} is not whole")
-        again = _ended(lambda: make(root, tree()))
+        again = _ended(lambda: make(root, _work()))
         if again is not None:
             found.wrong(f"{_named(calls)}: the next run fails: {again}")
         for path in differences(root, whole):
@@ -207,7 +213,7 @@ def _code(error: int, *, writes: bool) -> Exit:
 
 
 def _train(root: str, calls: Posix) -> None:
-    work: Tree = tree()
+    work = _work()
     work["workflow"] = {"generate_data": False, "train": True}
     work["reader"] = {"batch_size": 10, "read_threads": 2, "sample_shuffle": "seed"}
     decoded = decode(work, strict=True)
@@ -216,18 +222,18 @@ def _train(root: str, calls: Posix) -> None:
     told = Told(lambda _one, _plan: None, lambda _step: None, lambda _phase: None)
     trained = training(settled, Solo(), RealClock(), told)
     tally = trained.phases[0].tally
-    assert tally.rows == 800
+    assert tally.rows == FILES * ROWS
     assert tally.bytes_read == tally.bytes_promised > 0
 
 
 def _verify(root: str, calls: Posix) -> None:
-    verified = verify(decode(tree(), strict=True).workload, LocalStorage(root, calls), Solo())
-    assert verified.files == 5
-    assert verified.rows == 1000
+    verified = verify(decode(_work(), strict=True).workload, LocalStorage(root, calls), Solo())
+    assert verified.files == FILES + 1
+    assert verified.rows == (FILES + 1) * ROWS
 
 
 def _read(root: str, calls: Posix) -> None:
-    path = "train/0/img_0_of_4.parquet"
+    path = "train/0/img_0_of_2.parquet"
     file = ParquetRows(LocalStorage(root, calls), None).open(path)
     try:
         blocks = [file.read(index).block for index in range(len(file.shapes))]
@@ -237,4 +243,4 @@ def _read(root: str, calls: Posix) -> None:
     for name in wanted.column_names:
         ours = pa.chunked_array([as_arrow(block.columns[name]) for block in blocks])
         assert ours.to_pylist() == wanted[name].to_pylist(), name
-    assert np.sum([block.rows for block in blocks]) == 200
+    assert np.sum([block.rows for block in blocks]) == ROWS

@@ -45,8 +45,8 @@ _OLD = {
 def bases() -> dict[str, Tree]:
     """Return configurations of all kinds: columns, partitions, a single column with and without a spread."""
     small: dict[str, Any] = {"num_files_train": 3, "num_files_eval": 2, "num_samples_per_file": 20}
-    parts = tree(**small | {"num_samples_per_file": 2000}, compression="zstd", compression_level=3)
-    parts["dataset"]["parquet"] |= {"partition_by": "truth", "row_group_size": 800, "compressibility": 0.5}
+    parts = tree(**small | {"num_samples_per_file": 500}, compression="zstd", compression_level=3)
+    parts["dataset"]["parquet"] |= {"partition_by": "truth", "row_group_size": 200, "compressibility": 0.5}
     plain = tree(**small, record_length_bytes=100, compression="gzip", parquet={"row_group_size": 8})
     spread = tree(**small, record_length_bytes=400, record_length_bytes_stdev=40, parquet={"row_group_size": 50})
     shaped = tree(**small, record_dims=[3, 4], record_element_type="int16", num_files_generated=5)

@@ -62,6 +62,8 @@ def run(many: int, folder: str, seed: int) -> Finding:
     found = Finding()
     root = os.path.join(folder, "data")
     make(root, tree())
+    gc.collect()
+    gc.freeze()  # what is there before is no leak, and need not be looked through each time
     _epochs(many, root, folder, found)
     for name, fail in FAILURES.items():
         fail_once = _failing(fail, folder)
