@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,3 @@ def opened_by(call: Callable[..., object], *arguments: Any) -> list[str]:
     finally:
         listening = False
     return opened
-
-
-def opened_by_each(put: Callable[[Path, str], object], root: Path, paths: Sequence[str]) -> list[list[str]]:
-    """Return what is opened during a call for each of some paths."""
-    return [opened_by(put, root, path) for path in paths]

@@ -11,6 +11,7 @@ from verification.contracts.dataset import (
     ENDINGS,
     aliases_are_bounded,
     another_configuration_is_refused,
+    ended_generations,
     growths_over_epochs,
     no_ending_leaves_half_a_file,
     no_path_leads_out,
@@ -41,10 +42,13 @@ def test_any_number_of_threads_writes_the_same_bytes(evidence: Recorder, tmp_pat
 @pytest.mark.claim("product-10")
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_no_ending_leaves_half_a_file(evidence: Recorder, tmp_path: Path, ending: str) -> None:
-    no_ending_leaves_half_a_file(evidence, product_writer, ending, tmp_path / "product")
-    for name in ("writes-under-the-final-name", "renames-before-the-footer"):
+    names = ("writes-under-the-final-name", "renames-before-the-footer")
+    makes = {tmp_path / "product": product_writer, **{tmp_path / name: WRITERS[name] for name in names}}
+    right, *wrong = ended_generations(makes, ending)
+    no_ending_leaves_half_a_file(evidence, right, ending, tmp_path / "product")
+    for name, outcomes in zip(names, wrong, strict=True):
         with evidence.saboteur(name):
-            no_ending_leaves_half_a_file(evidence, WRITERS[name], ending, tmp_path / name)
+            no_ending_leaves_half_a_file(evidence, outcomes, ending, tmp_path / name)
 
 
 @pytest.mark.claim("product-11")

@@ -11,12 +11,17 @@ from pathlib import Path
 from verification import loading
 
 ROOT = Path(__file__).parents[2]
+FEWER = """from hypothesis import settings
+settings.register_profile("fewer", max_examples=25)
+settings.load_profile("fewer")
+"""
 EXAMPLE = ROOT / "docs" / "example_reader"
 
 
 def outcome(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the example's tests in ``folder``, outside of this project, in a fresh process."""
+    """Run the example's tests in ``folder``, in a fresh process outside of this project, with fewer tables."""
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:hydra_pytest\n")
+    (folder / "conftest.py").write_text(FEWER)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_thin_reader.py", *options]
     plugin = loading.for_command_line()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PMI", "OMPI", "PYTEST_"))}

@@ -9,16 +9,17 @@ from typing import Any
 import duckdb
 import pytest
 from forked_command import served
-from hearing import opened_by, opened_by_each
+from hearing import opened_by
 from omegaconf import OmegaConf
 
 from dlio_benchmark.errors import ConfigError, Exit
 from dlio_benchmark.utils.config import ConfigArguments, LoadConfig
 from verification.contracts.config import PROBLEMS, Decode, good_tree, with_problem
-from verification.contracts.dataset import Put, Take, changed, put_in_storage
+from verification.contracts.dataset import changed, put_in_storage
+from verification.contracts.forks import in_forks
 from verification.contracts.job import FILES, ROWS, Load, Run, run_job, tree_of
 from verification.evidence import Recorder
-from verification.probes import in_child, snapshot
+from verification.probes import snapshot
 from verification.saboteurs.configs import COMMANDS, DECODES, LOADS, PUTS, RUNS, TAKES, compose, strict
 from verification.targets import Target
 from verification.targets.checks import MANIFEST, NUMBERS, ended_well, generated
@@ -36,6 +37,8 @@ OTHERS: Mapping[str, Any] = {
     "read_mode": "default",
     "partition_by": "a",
 }
+
+INSIDE, OUTSIDE = "inside/file", "../outside"
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------
@@ -165,35 +168,44 @@ def test_the_command_takes_its_own_data_set_only(evidence: Recorder, tmp_path: P
 
 
 # -- attacks, as the interpreter sees them -----------------------------------------------------------------------------
-def nothing_outside_is_opened(evidence: Recorder, put: Put, folder: Path) -> None:
+def nothing_outside_is_opened(evidence: Recorder, inside: list[str], outside: list[str]) -> None:
     """Hold that no system call is made on a path outside the data folder."""
-    root = folder / "root"
-    root.mkdir(parents=True)
-    inside, seen = in_child(opened_by_each, put, root, ("inside/file", "../outside"))
     evidence.equal(any("inside" in path for path in inside), True, what="the audit hears of files in the data folder")
-    evidence.equal([path for path in seen if "outside" in path], [], what="paths outside that were opened")
+    evidence.equal([path for path in outside if "outside" in path], [], what="paths outside that were opened")
 
 
 @pytest.mark.claim("product-17")
 def test_nothing_outside_is_opened(evidence: Recorder, tmp_path: Path) -> None:
-    nothing_outside_is_opened(evidence, put_in_storage, tmp_path / "right")
+    puts = {"right": put_in_storage, "wrong": PUTS["joins-paths-unchecked"]}
+    roots = [tmp_path / name / "root" for name in puts]
+    for root in roots:
+        root.mkdir(parents=True)
+    each = [(put, root, path) for put, root in zip(puts.values(), roots, strict=True) for path in (INSIDE, OUTSIDE)]
+    opened = in_forks(opened_by, each)
+    nothing_outside_is_opened(evidence, *opened[:2])
     with evidence.saboteur("joins-paths-unchecked"):
-        nothing_outside_is_opened(evidence, PUTS["joins-paths-unchecked"], tmp_path / "wrong")
+        nothing_outside_is_opened(evidence, *opened[2:])
 
 
-def nothing_named_is_touched(evidence: Recorder, take: Take, folder: Path) -> None:
-    """Hold that no system call is made on what a configuration hands to a class that it names."""
+def attacked(folder: Path) -> Path:
+    """Write a configuration that hands a file to a class that it names; return its folder."""
     (folder / "workload").mkdir(parents=True)
     named = ["dataset:", "  format: parquet", "  data_folder:", "    _target_: pathlib.Path.touch"]
     text = "\n".join([*named, f"    _args_: ['{folder / 'canary'}']", ""])
     (folder / "workload" / "attack.yaml").write_text(text, encoding="utf-8")
-    seen = in_child(opened_by, take, folder)
+    return folder
+
+
+def nothing_named_is_touched(evidence: Recorder, seen: list[str]) -> None:
+    """Hold that no system call is made on what a configuration hands to a class that it names."""
     evidence.equal(any("attack.yaml" in path for path in seen), True, what="the audit hears of the configuration")
     evidence.equal([path for path in seen if "canary" in path], [], what="files that a named class has opened")
 
 
 @pytest.mark.claim("product-17")
 def test_nothing_named_is_touched(evidence: Recorder, tmp_path: Path) -> None:
-    nothing_named_is_touched(evidence, compose, tmp_path / "right")
+    takes = {"right": compose, "wrong": TAKES["instantiates-from-configuration"]}
+    right, wrong = in_forks(opened_by, [(take, attacked(tmp_path / name)) for name, take in takes.items()])
+    nothing_named_is_touched(evidence, right)
     with evidence.saboteur("instantiates-from-configuration"):
-        nothing_named_is_touched(evidence, TAKES["instantiates-from-configuration"], tmp_path / "wrong")
+        nothing_named_is_touched(evidence, wrong)

@@ -79,30 +79,36 @@ def _generate(make: MakeWriter, folder: str, ending: str, writes: int) -> bool:
     return False
 
 
-def _ended(evidence: Recorder, make: MakeWriter, ending: str, places: Sequence[tuple[int, Path]]) -> int:
-    """Generate until the ending comes, at each of these writes; return how often it came before all was written."""
-    each = [(make, str(place), ending, writes) for writes, place in places]
-    if ending != "killed":
-        return sum(_generate(*arguments) for arguments in each)
+WRITES = (1, 3, 5)
+Outcome = tuple[int, bool, str]
+
+
+def ended_generations(makes: Mapping[Path, MakeWriter], ending: str) -> list[list[Outcome]]:
+    """Generate with each writer below its folder until the ending comes, at each of `WRITES`; return what came of it.
+
+    That is the status of the process, whether the ending came before all was written, and what error ended it.
+    """
+    each = [(make, str(folder / str(writes)), ending, writes) for folder, make in makes.items() for writes in WRITES]
+    for _, place, _, _ in each:
+        Path(place).mkdir(parents=True)
+    if ending == "killed":
+        outcomes = ended_forks(_generate, each)
+    else:
+        outcomes = [(0, _generate(*arguments), "") for arguments in each]
+    return [outcomes[start : start + len(WRITES)] for start in range(0, len(outcomes), len(WRITES))]
+
+
+def no_ending_leaves_half_a_file(evidence: Recorder, outcomes: Sequence[Outcome], ending: str, folder: Path) -> None:
+    """Hold that no file is incomplete under its final name after generation ended at one of its first writes."""
     ended = 0
-    for status, came, words in ended_forks(_generate, each):
+    for writes, (status, came, words) in zip(WRITES, outcomes, strict=True):
         assert status <= 0, words
         if status < 0:
             evidence.equal(-status, int(signal.SIGKILL), what="signal that ended the generation")
-        ended += came if status == 0 else 1
-    return ended
-
-
-def no_ending_leaves_half_a_file(evidence: Recorder, make: MakeWriter, ending: str, folder: Path) -> None:
-    """Hold that no file is incomplete under its final name after generation ended at one of its first writes."""
-    places = [(writes, folder / str(writes)) for writes in (1, 3, 5)]
-    for _, place in places:
-        place.mkdir(parents=True)
-    ended = _ended(evidence, make, ending, places)
-    for _, place in places:
-        half = incomplete(place)
+        ended += status < 0 or came
+        half = incomplete(folder / str(writes))
         evidence.hold(len(half), what="incomplete files under their final names", at_most=0, unit="files")
-        manifests = [path.name for path in place.glob("dlio_manifest.json")]
+        manifests = [path.name for path in (folder / str(writes)).glob("dlio_manifest.json")]
         evidence.equal(manifests, [], what="manifests of data sets that are not whole")
     evidence.hold(ended, what="generations that were ended", at_least=2, unit="generations")
     evidence.cover("ending", ending)
