@@ -109,11 +109,14 @@ def _drain(reader: Reader, path: str) -> None:
     file.close()
 
 
-def the_system_reads_only_the_wanted_chunks(
-    evidence: Recorder, make: MakeReader, paths: Sequence[Path], mode: ReadMode
-) -> None:
-    """Hold the bytes that read calls gave a fresh process to the chunks of the wanted columns of each file."""
-    for path, read in zip(paths, in_child(_read_by_system, make, [str(path) for path in paths], mode), strict=True):
+def read_by_system(makes: Sequence[MakeReader], paths: Sequence[Path], mode: ReadMode) -> list[list[int]]:
+    """Return the bytes that read calls gave a process without a past, for each reader and file."""
+    return in_forks(_read_by_system, [(make, [str(path) for path in paths], mode) for make in makes])
+
+
+def the_system_reads_only_the_wanted_chunks(evidence: Recorder, paths: Sequence[Path], counts: Sequence[int]) -> None:
+    """Hold the bytes that read calls gave a reader to the chunks of the wanted columns of each file."""
+    for path, read in zip(paths, counts, strict=True):
         chunks = stored_bytes(path, WANTED_NAMES)
         evidence.hold(read, what=BY_SYSTEM, at_least=chunks, at_most=chunks + FOOTER_ALLOWANCE, unit="B")
 
