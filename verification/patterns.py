@@ -9,7 +9,8 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
 Place = tuple[int, str]
@@ -21,9 +22,14 @@ BROAD = ("Exception", "BaseException")
 
 def scan(sources: Mapping[str, str], rule: Rule) -> list[str]:
     """Return every place of ``sources`` (text by path) that ``rule`` finds, as ``path:line: reason``."""
-    return [
-        f"{path}:{line}: {reason}" for path, text in sources.items() for line, reason in rule(text, ast.parse(text))
-    ]
+    return [f"{path}:{line}: {reason}" for path, text in sources.items() for line, reason in _places(text)[rule]]
+
+
+@cache
+def _places(text: str) -> Mapping[Rule, Sequence[Place]]:
+    """Return what each rule finds: a text is parsed once for all of them, and only its tree is too large to be kept."""
+    tree = ast.parse(text)
+    return {rule: tuple(rule(text, tree)) for rule in RULES.values()}
 
 
 def sources_of(*folders: Path) -> dict[str, str]:
@@ -37,6 +43,8 @@ def sources_of(*folders: Path) -> dict[str, str]:
 
 def markers(text: str, _tree: ast.Module) -> Iterator[Place]:
     """Find comments that say that something is still to be done."""
+    if not MARKER.search(text):
+        return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT and MARKER.search(token.string):
             yield token.start[0], token.string
@@ -68,8 +76,8 @@ def stubs(_text: str, tree: ast.Module) -> Iterator[Place]:
             yield node.lineno, "an exception of any kind is caught and forgotten"
         elif (
             isinstance(node, ast.Call)
-            and ast.unparse(node.func).endswith("suppress")
             and any(isinstance(one, ast.Name) and one.id in BROAD for one in node.args)
+            and ast.unparse(node.func).endswith("suppress")
         ):
             yield node.lineno, "exceptions of any kind are suppressed"
         elif isinstance(node, ast.Assert) and _compares_nothing(node.test):
@@ -84,14 +92,18 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def _promising(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield the functions that promise behaviour: not those of protocols, for types alone, abstract, or overloads."""
-    declared = {id(function) for node in ast.walk(tree) if _only_declares(node) for function in ast.walk(node)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and id(node) not in declared:
-            marks = " ".join(map(ast.unparse, node.decorator_list))
-            if "abstractmethod" not in marks and "overload" not in marks:
-                yield node
+@lru_cache(maxsize=1)
+def _promising(tree: ast.Module) -> Sequence[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the functions that promise behaviour: not those of protocols, for types alone, abstract, or overloads."""
+    nodes = list(ast.walk(tree))
+    declared = {id(function) for node in nodes if _only_declares(node) for function in ast.walk(node)}
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [node for node in functions if id(node) not in declared and not _is_left_to_others(node)]
+
+
+def _is_left_to_others(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    marks = " ".join(map(ast.unparse, function.decorator_list))
+    return "abstractmethod" in marks or "overload" in marks
 
 
 def _only_declares(node: ast.AST) -> bool:

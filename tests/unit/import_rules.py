@@ -7,6 +7,7 @@ returns its violations as text, one per place.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class Import:
         return f"{self.by}:{self.line} imports {self.what}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """The modules of a package, by dotted name, as syntax trees."""
 
@@ -37,7 +38,12 @@ class Source:
 
     def imports(self) -> list[Import]:
         """Return every import of every module, those of sub-modules by their full name."""
-        return [found for module, tree in self.trees.items() for found in self._found(module, tree)]
+        return _imports(self)
+
+    def find(self) -> Iterator[Import]:
+        """Yield what `imports` returns, found anew."""
+        for module, tree in self.trees.items():
+            yield from self._found(module, tree)
 
     def _found(self, module: str, node: ast.AST, inside: bool = False, typing: bool = False) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -61,6 +67,11 @@ class Source:
 
     def _is_package(self, module: str) -> bool:
         return any(other.startswith(f"{module}.") for other in self.trees)
+
+
+@functools.lru_cache(maxsize=2)
+def _imports(source: Source) -> list[Import]:
+    return list(source.find())
 
 
 def read_package(folder: Path) -> Source:
@@ -207,5 +218,12 @@ def _used(node: ast.keyword | ast.Import | ast.ImportFrom | ast.Attribute | ast.
         return [f"{node.module}.{alias.name}" for alias in node.names], False
     if isinstance(node, ast.Call):
         return [node.func.id] if isinstance(node.func, ast.Name) else [], False
-    parts = ast.unparse(node).split(".")
+    parts = _dotted(node)
     return [".".join(parts[start:]) for start in range(len(parts) - 1)], False
+
+
+def _dotted(node: ast.expr) -> list[str]:
+    """Return the names of a chain of attributes, the first one empty if it belongs to no name."""
+    if isinstance(node, ast.Attribute):
+        return [*_dotted(node.value), node.attr]
+    return [node.id if isinstance(node, ast.Name) else ""]

@@ -60,19 +60,19 @@ ALLOWED = {
     "mlpstorage/results.py": "names folders by the time, and looks for a free one",
 }
 RECKONING = ("timedelta", "total_seconds", "timestamp", "fromisoformat", "strptime")
+LAST = {*RECKONING, *(name.rpartition(".")[2] for name in OF_THE_WALL)}
 
 
 def wall_clocks(source: str) -> Iterator[str]:
     """Yield what measures time by a clock that people and NTP set, or reckons with its readings."""
     for node in ast.walk(ast.parse(source)):
-        text = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
-        if text in OF_THE_WALL:
+        last = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+        text = ast.unparse(node) if last in LAST else ""
+        if text in OF_THE_WALL or last in RECKONING:
             yield text
         if isinstance(node, ast.ImportFrom) and node.module == "time":
             yield from (f"time.{name.name}" for name in node.names if f"time.{name.name}" in OF_THE_WALL)
-        if text.rpartition(".")[2] in RECKONING:
-            yield text
-        if isinstance(node, ast.BinOp) and "now(" in ast.unparse(node):
+        if isinstance(node, ast.BinOp) and "now" in source and "now(" in ast.unparse(node):
             yield ast.unparse(node)
 
 

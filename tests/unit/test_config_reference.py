@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def test_the_page_in_the_repository_is_current() -> None:
     assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == page(), f"make it again: {made}"
 
 
+@functools.cache
 def rows_of(section: str) -> dict[str, str]:
     """Return the rows of a section's table, by key."""
     text = page().split(f"\n## {section}\n")[1].split("\n## ")[0]
