@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from dlio_benchmark.common.enumerations import Shuffle
@@ -120,14 +121,16 @@ def decode(tree: Any, *, strict: bool = False, typed: Collection[str] = ()) -> D
 
 def _without_effect(workload: Workload) -> list[Issue]:
     """Return the keys that ask for something which is not offered here, and has no switch that is refused."""
-    usual = Workload()
-    asked = [
-        path
-        for path, _, key in declared(Workload)
-        if not key.offered and not path.startswith(MOOT) and at(workload, path) != at(usual, path)
-    ]
+    asked = [path for path, usual in _idle() if at(workload, path) != usual]
     options = [name for name in workload.storage.storage_options or {} if name not in STORAGE_OPTIONS]
     return [Issue(path, "has no effect here") for path in (*asked, *(f"storage.storage_options.{n}" for n in options))]
+
+
+@cache
+def _idle() -> tuple[tuple[str, Any], ...]:
+    """Return the keys without effect that are worth a word, each with its default."""
+    keys = ((path, key) for path, _, key in declared(Workload) if not path.startswith(MOOT))
+    return tuple((path, at(Workload(), path)) for path, key in keys if not key.offered)
 
 
 def decode_given(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,15 +144,15 @@ def decode_given(tree: Mapping[str, Any]) -> dict[str, Any]:
     workload = _section(Workload, given, "", found)
     if found.issues:
         raise ConfigError(found.issues)
-    return {path: at(workload, path) for path in _places() if _gives(given, path)}
+    return {path: at(workload, path) for path in _places() if path.partition(".")[0] in given and _gives(given, path)}
 
 
 def at(workload: Workload, path: str) -> Any:
     """Return the value that stands at a dotted path."""
-    value: Any = workload
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
+    return _getter(path)(workload)
+
+
+_getter = cache(attrgetter)
 
 
 def _gives(tree: Any, path: str) -> bool:

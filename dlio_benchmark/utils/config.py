@@ -230,6 +230,8 @@ _OPTIONS = {
 def _shown(path: str, value: Any) -> Any:
     if value is None:
         return _SHOWN_FOR_ABSENT.get(path)
+    if isinstance(value, str | int | float):
+        return value
     if isinstance(value, Column):
         shown = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return shown | {"dtype": str(value.dtype)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 import typing
 from collections.abc import Mapping
@@ -36,6 +37,15 @@ def _hints(section: type, prefix: str = "") -> dict[str, Any]:
 
 _ALL_HINTS = _hints(Workload)
 KEYS = {path: (_ALL_HINTS[path], key) for path, _, key in declared(Workload)}
+
+
+def section_of(path: str) -> str:
+    """Return the section of a key."""
+    return path.rpartition(".")[0]
+
+
+SECTIONS = {section: list(paths) for section, paths in itertools.groupby(sorted(KEYS, key=section_of), section_of)}
+"""The paths of the keys by their section: a test that draws for each key of one has fewer cases to set up."""
 
 
 def without_none(hint: Any) -> Any:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from declared_keys import KEYS, PARQUET, nested, pairs
+from declared_keys import KEYS, PARQUET, SECTIONS, nested, pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -32,7 +32,7 @@ from dlio_benchmark.utils.config import (
     LoadConfig,
 )
 
-few = settings(max_examples=8, deadline=None)
+few = settings(max_examples=10, deadline=None)
 
 
 @pytest.fixture(autouse=True)
@@ -65,19 +65,20 @@ def as_text(value: Any) -> str | None:
     return str(as_attribute(value)) if value != "" else None
 
 
-@pytest.mark.parametrize("path", KEYS)
+@pytest.mark.parametrize("section", SECTIONS)
 @few
 @given(data=st.data(), omega=st.booleans())
-def test_every_key_goes_through_load_attribute_and_get(path: str, data: st.DataObject, omega: bool) -> None:
-    written, meant = data.draw(pairs(*KEYS[path]))
-    tree = nested(path, written.value if isinstance(written, Enum) else written)
-    args = ConfigArguments()
-    LoadConfig(args, OmegaConf.create(tree) if omega else tree)
-    if meant is not None:
-        assert getattr(args, ATTRIBUTES[path]) == as_attribute(meant)
-        assert GetConfig(args, path) == as_text(meant)
-        if path.startswith("reader."):
-            assert GetConfig(args, f"data_{path}") == as_text(meant)
+def test_every_key_goes_through_load_attribute_and_get(section: str, data: st.DataObject, omega: bool) -> None:
+    for path in SECTIONS[section]:
+        written, meant = data.draw(pairs(*KEYS[path]), label=path)
+        tree = nested(path, written.value if isinstance(written, Enum) else written)
+        args = ConfigArguments()
+        LoadConfig(args, OmegaConf.create(tree) if omega else tree)
+        if meant is not None:
+            assert getattr(args, ATTRIBUTES[path]) == as_attribute(meant)
+            assert GetConfig(args, path) == as_text(meant)
+            if path.startswith("reader."):
+                assert GetConfig(args, f"data_{path}") == as_text(meant)
 
 
 def outcome(work: Callable[[], Workload]) -> Workload | tuple[Issue, ...]:
@@ -88,16 +89,18 @@ def outcome(work: Callable[[], Workload]) -> Workload | tuple[Issue, ...]:
         return error.issues
 
 
-@pytest.mark.parametrize("path", KEYS)
+@pytest.mark.parametrize("section", SECTIONS)
 @few
 @given(data=st.data())
-def test_attributes_read_back_as_the_workload_that_was_loaded(path: str, data: st.DataObject) -> None:
-    tree = nested(path, data.draw(pairs(*KEYS[path]))[0])
-    args = ConfigArguments()
-    LoadConfig(args, tree)
-    if getattr(args, ATTRIBUTES[path]) == getattr(ConfigArguments(), ATTRIBUTES[path]):
-        tree = nested("dataset.format", tree["dataset"]["format"])
-    assert outcome(args.workload) == outcome(lambda: decode(tree).workload)
+def test_attributes_read_back_as_the_workload_that_was_loaded(section: str, data: st.DataObject) -> None:
+    unset = ConfigArguments()
+    for path in SECTIONS[section]:
+        tree = nested(path, data.draw(pairs(*KEYS[path]), label=path)[0])
+        args = ConfigArguments()
+        LoadConfig(args, tree)
+        if getattr(args, ATTRIBUTES[path]) == getattr(unset, ATTRIBUTES[path]):
+            tree = nested("dataset.format", tree["dataset"]["format"])
+        assert outcome(args.workload) == outcome(lambda tree=tree: decode(tree).workload)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
