@@ -109,9 +109,11 @@ def an_epoch_reads_the_wanted_chunks(evidence: Recorder, target: Target, reading
 
     The difference of two runs leaves out what a process reads to start: libraries, configuration, footers.
     """
-    asked = {"num_samples_per_file": 4000, "compression": reading.codec}
-    parquet = {"read_mode": reading.mode, "row_group_size": 1000}
+    asked = {"num_samples_per_file": 2000, "compression": reading.codec}
+    parquet = {"read_mode": reading.mode, "row_group_size": 500}
     trees = [workload(WIDE, parquet=parquet, epochs=epochs, **asked) for epochs in (1, MOST_EPOCHS)]
+    for tree in trees:
+        tree["reader"]["batch_size"] = 100  # of which a row group has several; each costs a step
     found = generated(evidence, target, trees[0], folder)
     counts = []
     for tree in trees:
