@@ -273,10 +273,13 @@ TAKEN_BY = ((SHOWN, direct), (SHOWN[::-1], threads))
 
 
 def batches_are_what_was_written(evidence: Recorder, make: MakeReader, codec: str, writer: str) -> None:
-    """Hold the batches of a file for all pairs of row-group size and batch size, and cover what was varied."""
-    for group, batch in itertools.product(GROUPS, BATCHES):
+    """Hold the batches of a file for all pairs of row-group size and batch size, and cover what was varied.
+
+    Each pair is read in each mode and by each loader, of whose combinations neighbours take turns.
+    """
+    for number, (group, batch) in enumerate(itertools.product(GROUPS, BATCHES)):
         body = WRITTEN_BY[writer](MANY, group, codec)
-        for mode, (columns, loader) in itertools.product(MODE.values(), TAKEN_BY):
+        for mode, (columns, loader) in zip(MODE.values(), TAKEN_BY[:: -1 if number % 2 else 1], strict=True):
             batches_are_the_rows_of_the_file(evidence, Side(make, loader), body, Asked(columns, mode, batch))
         evidence.cover("row_group_size", group)
         evidence.cover("batch_size", batch)
