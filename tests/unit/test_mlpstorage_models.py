@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import Any
 
@@ -24,6 +25,8 @@ ALL_WORKLOADS = [
     for model, accelerators in models.ACCELERATORS_OF.items()
     for accelerator in (None, *accelerators)
 ]
+load_workload = functools.cache(models.load_workload)  # takes long where there are many columns
+
 # batch size, epochs, seconds per step, least accelerator utilization
 TIMINGS = {
     "unet3d_a100": (7, 5, 0.636, 0.90),
@@ -62,7 +65,7 @@ DATA_SETS: dict[str, tuple[float | None, ...]] = {
 
 
 def columns_of(name: str) -> list[dict[str, Any]]:
-    columns: list[dict[str, Any]] = models.load_workload(name)["dataset"]["parquet"]["columns"]
+    columns: list[dict[str, Any]] = load_workload(name)["dataset"]["parquet"]["columns"]
     return columns
 
 
@@ -74,7 +77,7 @@ def test_every_model_has_a_generating_workload_and_one_per_accelerator() -> None
 
 @pytest.mark.parametrize("name", ALL_WORKLOADS)
 def test_a_workload_generates_or_trains_parquet_and_leaves_the_loader_to_the_engine(name: str) -> None:
-    tree = models.load_workload(name)
+    tree = load_workload(name)
     generates = name.endswith("_datagen")
     assert tree["workflow"] == {"generate_data": generates, "train": not generates, "checkpoint": False}
     assert tree["dataset"]["format"] == "parquet"
@@ -85,7 +88,7 @@ def test_a_workload_generates_or_trains_parquet_and_leaves_the_loader_to_the_eng
 
 @pytest.mark.parametrize("name", TIMINGS)
 def test_timings_are_those_of_the_suite(name: str) -> None:
-    tree = models.load_workload(name)
+    tree = load_workload(name)
     found = (
         tree["reader"]["batch_size"],
         tree["train"]["epochs"],
@@ -97,7 +100,7 @@ def test_timings_are_those_of_the_suite(name: str) -> None:
 
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_data_sets_have_the_sizes_of_the_suite(name: str) -> None:
-    dataset = models.load_workload(name)["dataset"]
+    dataset = load_workload(name)["dataset"]
     keys = ("num_files_train", "num_samples_per_file", "record_length_bytes")
     optional = ("record_length_bytes_stdev", "record_length_bytes_resize")
     assert tuple(dataset.get(key) for key in keys + optional) == DATA_SETS[name]
@@ -136,9 +139,9 @@ def test_flux_rows_are_five_lists_of_float32() -> None:
 
 @pytest.mark.parametrize("model", ["dlrm", "flux"])
 def test_all_accelerators_of_a_model_with_columns_train_on_the_data_set_it_generates(model: str) -> None:
-    generated = models.load_workload(models.workload_name(model))["dataset"]
+    generated = load_workload(models.workload_name(model))["dataset"]
     for accelerator in models.ACCELERATORS_OF[model]:
-        assert models.load_workload(models.workload_name(model, accelerator))["dataset"] == generated
+        assert load_workload(models.workload_name(model, accelerator))["dataset"] == generated
 
 
 def test_an_accelerator_without_timings_is_refused_with_those_that_have_them() -> None:
