@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 _KEY = "dlio_key"
@@ -53,14 +54,17 @@ def declaration(field: dataclasses.Field[Any]) -> Key:
     return field.metadata[_KEY]  # type: ignore[no-any-return]
 
 
-def declared(section: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Key]]:
-    """Yield (dotted path, field, declaration) of every key below ``section``, nested sections included."""
+@cache
+def declared(section: type, prefix: str = "") -> Sequence[tuple[str, dataclasses.Field[Any], Key]]:
+    """Return (dotted path, field, declaration) of every key below ``section``, nested sections included."""
+    found: list[tuple[str, dataclasses.Field[Any], Key]] = []
     for field in dataclasses.fields(section):
         nested = section_type(field)
         if nested is not None:
-            yield from declared(nested, f"{prefix}{field.name}.")
+            found += declared(nested, f"{prefix}{field.name}.")
         else:
-            yield f"{prefix}{field.name}", field, declaration(field)
+            found.append((f"{prefix}{field.name}", field, declaration(field)))
+    return tuple(found)
 
 
 def section_type(field: dataclasses.Field[Any]) -> type | None:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +29,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s@'\"]+|[^/\s@:'\"]*:[^\s
 _ASSIGNED = re.compile(r"([A-Za-z_][\w.\-]*)(['\"]?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;{}\[\]\"']+)")
 
 
+@lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Return whether a key or a variable of this name holds a secret."""
     last = name.rpartition(".")[2].lower()
@@ -65,10 +67,12 @@ class Redactor:
 
     def tree(self, tree: Any) -> Any:
         """Return plain containers without the secrets in them; keys and their order stay."""
-        if isinstance(tree, Mapping):
-            return {name: self._value(name, value) for name, value in tree.items()}
+        if tree is None or isinstance(tree, int | float):  # as almost all leaves of a result
+            return tree
         if isinstance(tree, list | tuple):
             return [self.tree(one) for one in tree]
+        if isinstance(tree, Mapping):
+            return {name: self._value(name, value) for name, value in tree.items()}
         return _ASSIGNED.sub(lambda match: _hidden(match, "=:"), self.text(tree)) if isinstance(tree, str) else tree
 
     def _value(self, name: Any, value: Any) -> Any:
