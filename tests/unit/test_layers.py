@@ -91,6 +91,7 @@ EXEMPT = {
     ("verification.mpi.comm", "pickle"): "values between ranks of one job",
     ("verification.mpi.guard", "pickle"): "values between ranks of one job",
     ("verification.probes.child", "pickle"): "values between a test and the process that it starts",
+    ("verification.contracts.forks", "pickle"): "values between a process and its own forks",
 }
 
 
