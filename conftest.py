@@ -25,12 +25,19 @@ settings.load_profile(os.environ.get("DLIO_HYPOTHESIS_PROFILE", "dev"))
 MOST_PROCESSES = 8
 """Many tests start ranks of their own, so that more processes would only wait for each other."""
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""NumPy's library starts and spins a thread per core in each of the many processes, and nothing here multiplies."""
+
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads its options in the same hook
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run whole folders of tests on all processors that this process may use; ``-n 0`` keeps them in one process."""
-    processes = min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
-    if processes > 1 and _may_be_shared(config):
+    """Run whole folders of tests on all processors that this process may use; ``-n 0`` keeps them in one process.
+
+    Half as many processes again as processors, because tests of faults wait for deadlines.
+    """
+    processors = len(os.sched_getaffinity(0))
+    processes = min(MOST_PROCESSES, processors * 3 // 2)
+    if processors > 1 and _may_be_shared(config):
         config.option.numprocesses, config.option.dist = processes, "worksteal"
 
 
