@@ -24,6 +24,8 @@ from dlio_benchmark.job import Job
 from dlio_benchmark.report.log import Log
 
 _SPARE_BYTES = 8 << 20
+_LEAVING_S = 5.0
+"""How long a thread that was told to end may take: one that still reads when its epoch is over ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,10 @@ class Held:
 
     @classmethod
     def now(cls, mine: str) -> Held:
-        """Look, after what is no longer needed is collected; ``mine`` is the folder of the experiment."""
+        """Look, once what is no longer needed is collected and has ended; ``mine`` is the folder of the experiment."""
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join(_LEAVING_S)
         gc.collect()
         with open("/proc/self/statm", encoding="ascii") as file:
             pages = int(file.read().split()[1])
