@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -37,6 +36,7 @@ from dlio_benchmark.storage.base import Storage
 from dlio_benchmark.storage.local import LocalStorage
 from dlio_benchmark.storage.memory import MemoryStorage
 from verification import oracle
+from verification.contracts.forks import in_forks
 from verification.contracts.reader import MakeReader
 from verification.evidence import Recorder
 from verification.faults import BY_KIND, DAMAGES, Damage, Moment, body_end, unprivileged
@@ -147,15 +147,10 @@ def read_flips_of_the_footer(body: bytes, first: int, step: int) -> list[str]:
     return wrong
 
 
-def read_flips_of_footers(bodies: Mapping[str, bytes], first: int, step: int) -> dict[str, list[str]]:
-    """Return what went wrong with the footer of each file."""
-    return {name: read_flips_of_the_footer(body, first, step) for name, body in bodies.items()}
-
-
 def test_a_flipped_bit_in_the_footer_is_an_error_or_nothing_but_never_the_end_of_the_process() -> None:
     foreign = replace(PLAINEST, codec="zstd", dictionary=True, statistics=True).written(TABLE)
-    bodies = {"generated": OWN[Compression.ZSTD][0], "foreign": foreign}
-    assert in_child(read_flips_of_footers, bodies, 3, 29) == {"generated": [], "foreign": []}
+    generated = OWN[Compression.ZSTD][0]
+    assert in_forks(read_flips_of_the_footer, [(generated, 3, 29), (foreign, 3, 29)]) == [[], []]
 
 
 def test_a_column_that_allows_nulls_by_damage_is_no_column_of_nulls() -> None:
@@ -250,18 +245,6 @@ def read_cut_off(path: str, keep: int, mode: str) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def read_each_cut_off(folder: str, cases: Sequence[tuple[int, str]]) -> list[str]:
-    """Do so with a file of its own for each case, and return what each error says."""
-    said = []
-    for number, (keep, mode) in enumerate(cases):
-        path = os.path.join(folder, str(number), "f.parquet")
-        os.mkdir(os.path.dirname(path))
-        with open(path, "wb") as file:
-            file.write(PLAINEST.written(TABLE))
-        said.append(read_cut_off(path, keep, mode))
-    return said
-
-
 def map_cut_off(path: str, keep: int) -> int:
     """Do the same with a memory map: known to be wrong."""
     with pq.ParquetFile(path, memory_map=True) as file:
@@ -271,10 +254,13 @@ def map_cut_off(path: str, keep: int) -> int:
 
 
 def test_a_file_cut_off_while_it_is_open_is_an_error_and_no_signal(tmp_path: Path) -> None:
-    cases = list(product([0, 100], MODE))
-    for (keep, _), said in zip(cases, in_child(read_each_cut_off, str(tmp_path), cases), strict=True):
-        wanted = rf"ParquetFileError: f\.parquet: row group 0, column '\w+': the file ends at byte {keep}, "
-        assert re.match(wanted, said)
+    cases = [(str(tmp_path / f"{mode}-{keep}" / "f.parquet"), keep, mode) for keep in (0, 100) for mode in MODE]
+    for path, _, _ in cases:
+        Path(path).parent.mkdir()
+        Path(path).write_bytes(PLAINEST.written(TABLE))
+    for case, said in zip(cases, in_forks(read_cut_off, cases), strict=True):
+        wanted = rf"ParquetFileError: f\.parquet: row group 0, column '\w+': the file ends at byte {case[1]}, "
+        assert re.match(wanted, said), case
 
 
 def test_a_memory_map_would_end_the_process_there(tmp_path: Path) -> None:

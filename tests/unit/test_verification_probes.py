@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from verification.contracts.forks import ended_forks, in_forks
 from verification.errors import ProbeError
 from verification.probes import bytes as read_probe
 from verification.probes import descriptors, files, memory
@@ -69,6 +71,20 @@ def test_the_end_of_a_child_is_a_result() -> None:
     with pytest.raises(ChildDeathError) as died:
         in_child(die)
     assert died.value.signal == 11
+
+
+def wait_for_ever() -> None:
+    signal.pause()
+
+
+def test_the_end_of_a_fork_is_a_result_and_an_error_in_it_is_none() -> None:
+    assert in_forks(divmod, [(7, 2), (9, 4)]) == [(3, 1), (2, 1)]
+    assert ended_forks(die, [()]) == [(-signal.SIGSEGV, None)]
+    assert ended_forks(wait_for_ever, [()], limit_s=1) == [(-signal.SIGALRM, None)]
+    with pytest.raises(ProbeError, match=r"divmod raised in fork 2 of 2: (?s:.*)ZeroDivisionError"):
+        ended_forks(divmod, [(1, 1), (1, 0)])
+    with pytest.raises(ProbeError, match="die were ended: 1 of 1 by signal 11"):
+        in_forks(die, [()])
 
 
 def test_open_files_are_seen_once_per_descriptor(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ class Peaks:
 
 
 def peaks_of(makes: Sequence[MakeReader], files: Growing) -> list[Peaks]:
-    """Measure readers, each in a process without a past."""
+    """Measure readers, each in a process that has read the smaller file before."""
     return in_forks(_peaks, [(make, str(files.few), str(files.many)) for make in makes])
 
 
