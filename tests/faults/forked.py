@@ -5,6 +5,7 @@ As a program it serves: it takes a command per line of standard input, and answe
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import json
@@ -13,6 +14,7 @@ import signal
 import struct
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -42,11 +44,7 @@ def ended(argv: Sequence[str], folder: str, environ: Mapping[str, str], *, unpri
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
         pid = os.fork()
         if pid == 0:
-            _begin(out.fileno(), said.fileno(), unprivileged=unprivileged)
-            os.chdir(folder)
-            os.environ.clear()
-            os.environ.update(environ)
-            _end(argv)
+            _be_the_command(argv, folder, environ, out.fileno(), said.fileno(), unprivileged)
         _, status = os.waitpid(pid, 0)
         out.seek(0)
         said.seek(0)
@@ -54,8 +52,31 @@ def ended(argv: Sequence[str], folder: str, environ: Mapping[str, str], *, unpri
         return Ended(os.waitstatus_to_exitcode(status), *texts)
 
 
+def _be_the_command(
+    argv: Sequence[str], folder: str, environ: Mapping[str, str], out: int, said: int, unprivileged: bool
+) -> NoReturn:
+    """Do what an interpreter does that runs the command, to its end: nothing of the parent's is unwound."""
+    code = 1
+    try:
+        _begin(out, said, unprivileged=unprivileged)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.argv[1:] = argv
+        code = _status()
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 def _begin(out: int, said: int, *, unprivileged: bool) -> None:
     signal.alarm(LIMIT_S)
+    atexit._clear()  # what the parent does at its own end, such as removing its folders
     with open(os.devnull, "rb") as nothing:
         for number, into in ((nothing.fileno(), 0), (out, 1), (said, 2)):
             os.dup2(number, into)
@@ -63,20 +84,19 @@ def _begin(out: int, said: int, *, unprivileged: bool) -> None:
         _drop()
 
 
-def _end(argv: Sequence[str]) -> NoReturn:
-    """Be the command: end this process as an interpreter that runs it would end."""
-    code = 1
+def _status() -> int:
+    """Run the command and return its exit code; anything else that it leaves with is printed."""
     try:
-        sys.argv[1:] = argv
         main.main()
     except SystemExit as end:
-        code = int(end.code or 0)
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
     except BaseException:
         traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        return 1
+    return 0
 
 
 def _drop() -> None:

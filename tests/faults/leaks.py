@@ -10,6 +10,7 @@ import gc
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ from dlio_benchmark.job import Job
 from dlio_benchmark.report.log import Log
 
 _SPARE_BYTES = 8 << 20
-_LEAVING_S = 5.0
-"""How long a thread that was told to end may take: one that still reads when its epoch is over ends by itself."""
+_LEAVING_S = 2.0
+"""How long threads that were told to end may take: one that still reads when its epoch is over ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,10 @@ class Held:
     @classmethod
     def now(cls, mine: str) -> Held:
         """Look, once what is no longer needed is collected and has ended; ``mine`` is the folder of the experiment."""
+        end = time.monotonic() + _LEAVING_S
         for thread in threading.enumerate():
             if thread is not threading.current_thread():
-                thread.join(_LEAVING_S)
+                thread.join(max(0.0, end - time.monotonic()))
         gc.collect()
         with open("/proc/self/statm", encoding="ascii") as file:
             pages = int(file.read().split()[1])
