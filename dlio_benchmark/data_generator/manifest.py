@@ -207,7 +207,10 @@ def _table(storage: Storage, named: Mapping[str, Any]) -> pa.Table:
     body = _whole(storage, TABLE)
     if digest_of([body]) != named["digest"]:
         raise _damaged(TABLE, ValueError(f"it is not the table of files that {MANIFEST} names"))
-    return pq.ParquetFile(pa.BufferReader(body)).read()
+    table = pq.ParquetFile(pa.BufferReader(body)).read()
+    if table.schema != _SCHEMA:
+        raise _damaged(TABLE, ValueError(f"its columns are {', '.join(table.schema.names)}"))
+    return table
 
 
 def _whole(storage: Storage, path: str) -> bytes:

@@ -23,6 +23,7 @@ from dlio_benchmark.data_generator.manifest import (
     Journal,
     begin,
     begun,
+    digest_of,
     file_digests,
     journalled,
     load,
@@ -102,6 +103,19 @@ def test_a_table_of_other_files_is_not_believed() -> None:
         load(storage)
     del storage.files[TABLE]
     with pytest.raises(DataMissingError, match=TABLE):
+        load(storage)
+
+
+def test_a_table_of_other_columns_is_damaged() -> None:
+    storage = MemoryStorage()
+    save(storage, workload(), [ENTRY])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table_of([ENTRY]).drop_columns(["rows"]), sink)
+    body = sink.getvalue().to_pybytes()
+    parsed = json.loads(storage.files[MANIFEST])
+    parsed["files"]["digest"] = digest_of([body])
+    storage.files |= {TABLE: body, MANIFEST: json.dumps(parsed).encode()}
+    with pytest.raises(DataError, match=f"{TABLE}: damaged .*its columns are split, index, path, bytes, "):
         load(storage)
 
 
