@@ -61,6 +61,8 @@ class Footer:
             )
             self.metadata: pq.FileMetaData = parsed.metadata
             self.schema: pa.Schema = parsed.schema_arrow
+            if any(map(pa.types.is_dictionary, self.schema.types)):
+                import pyarrow.compute  # noqa: F401, PLC0415 - decoding needs it, and may be timed
             groups = [self.metadata.row_group(group) for group in range(self.metadata.num_row_groups)]
             self.group_rows: tuple[int, ...] = tuple(group.num_rows for group in groups)
         except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:

@@ -36,7 +36,7 @@ class Source:
     package: str
     trees: Mapping[str, ast.Module]
 
-    def imports(self) -> list[Import]:
+    def imports(self) -> Sequence[Import]:
         """Return every import of every module, those of sub-modules by their full name."""
         return _imports(self)
 
@@ -70,8 +70,8 @@ class Source:
 
 
 @functools.lru_cache(maxsize=2)
-def _imports(source: Source) -> list[Import]:
-    return list(source.find())
+def _imports(source: Source) -> tuple[Import, ...]:
+    return tuple(source.find())
 
 
 def read_package(folder: Path) -> Source:
