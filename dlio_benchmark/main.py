@@ -17,7 +17,7 @@ from dlio_benchmark.errors import ConfigError, DlioError, Exit, Issue, PeerFaile
 
 if TYPE_CHECKING:
     from dlio_benchmark.comm import Comm
-    from dlio_benchmark.config.files import Composed
+    from dlio_benchmark.config.composed import Composed
     from dlio_benchmark.report.failure import Recorder, RecordingGuard
     from dlio_benchmark.utils.config import ConfigArguments
 

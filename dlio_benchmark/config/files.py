@@ -10,7 +10,6 @@ import contextlib
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -25,6 +24,7 @@ from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from dlio_benchmark.config.composed import Composed
 from dlio_benchmark.config.redact import Redactor
 from dlio_benchmark.errors import CannotCreateError, ConfigError, Issue, shown
 
@@ -36,32 +36,6 @@ MOST_FILES = 2_000
 # Hydra imports the packages that a search path names.
 SEARCH = "searchpath"
 _NO_SEARCH = "a search path of Hydra's is not taken; name a folder with --config-dir"
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """A composed configuration.
-
-    Attributes:
-        workload: the content of ``workload``, resolved, as plain containers.
-        run_dir: Hydra's run folder, as given or by default.
-        subfolder: folder below it for the record, or None for no record.
-        typed: dotted keys below ``workload`` that the command line names.
-        record: texts of config, hydra and overrides for the record, unresolved; values of secret keys are hidden.
-        printed: the job configuration as YAML, likewise.
-    """
-
-    workload: Mapping[str, Any]
-    run_dir: str
-    subfolder: str | None
-    typed: frozenset[str]
-    record: Mapping[str, str]
-    printed: str
-
-    def redacted(self, redactor: Redactor) -> Composed:
-        """Return this without the secrets that ``redactor`` knows, in what is kept and shown."""
-        record = {name: redactor.text(text) for name, text in self.record.items()}
-        return replace(self, record=record, printed=redactor.text(self.printed))
 
 
 def compose_workload(overrides: Sequence[str], config_dir: str | None = None) -> Composed:

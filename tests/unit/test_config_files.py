@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -151,3 +154,10 @@ def test_a_broken_file_is_refused_if_it_is_asked_for_and_only_then(tmp_path: Pat
 def test_tags_of_python_make_no_objects(tmp_path: Path) -> None:
     own = folder(tmp_path, new="x: !!python/object/apply:os.getcwd []\n")
     assert "getcwd" in refused(["workload=new"], own)
+
+
+def test_ranks_that_are_given_a_configuration_do_not_load_what_composes_it() -> None:
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer); print('hydra' in sys.modules, 'yaml' in sys.modules)"
+    given = pickle.dumps(compose_workload(["workload=default"]))
+    done = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, check=True)
+    assert done.stdout.split() == [b"False", b"False"]

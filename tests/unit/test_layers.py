@@ -32,7 +32,7 @@ LAYERS = (
     _layer(
         "config.__init__ config.fields config.duration config.model schema memory values gather batch metrics.events"
     ),
-    _layer("config.decode config.rules config.columns config.shape config.reference config.redact")
+    _layer("config.decode config.rules config.columns config.shape config.reference config.redact config.composed")
     + _layer("plan synth parquet metrics"),
     _layer("storage.base reader.base data_loader.base clock comm board guard watch"),
     _layer("storage reader data_generator data_loader checkpointing comm_mpi config.files launch session cores utils")
