@@ -12,12 +12,12 @@ import json
 import os
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 from dlio_benchmark import main
@@ -30,16 +30,9 @@ LIMIT_S = 120
 CAPABILITIES, OVERRIDE_AND_SEARCH = 0x2008_0522, 1 << 1 | 1 << 2
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def ended(argv: Sequence[str], folder: str, environ: Mapping[str, str], *, unprivileged: bool = False) -> Ended:
+def ended(
+    argv: Sequence[str], folder: str, environ: Mapping[str, str], *, unprivileged: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, in ``folder``, perhaps without what lets root pass by the modes of files."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
         pid = os.fork()
@@ -49,7 +42,7 @@ def ended(argv: Sequence[str], folder: str, environ: Mapping[str, str], *, unpri
         out.seek(0)
         said.seek(0)
         texts = (file.read().decode(errors="surrogateescape") for file in (out, said))
-        return Ended(os.waitstatus_to_exitcode(status), *texts)
+        return subprocess.CompletedProcess(argv, os.waitstatus_to_exitcode(status), *texts)
 
 
 def _be_the_command(
@@ -112,16 +105,5 @@ def _drop() -> None:
 if __name__ == "__main__":
     for line in sys.stdin:
         asked = json.loads(line)
-        print(
-            json.dumps(
-                asdict(
-                    ended(
-                        asked["argv"],
-                        asked["folder"],
-                        {**os.environ, **asked["environ"]},
-                        unprivileged=asked["unprivileged"],
-                    )
-                )
-            ),
-            flush=True,
-        )
+        done = ended(**asked | {"environ": {**os.environ, **asked["environ"]}})
+        print(json.dumps([done.returncode, done.stdout, done.stderr]), flush=True)

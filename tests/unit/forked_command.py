@@ -19,15 +19,6 @@ SERVER = ROOT / "tests" / "faults" / "forked.py"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """How a command ended, and what it said."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@dataclass(frozen=True, slots=True)
 class Commands:
     """A server that runs commands, one after the other; a target, too, but for one process alone."""
 
@@ -35,13 +26,20 @@ class Commands:
 
     def ended(
         self, argv: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None, *, unprivileged: bool = False
-    ) -> Said:
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, in ``folder``, perhaps without what lets root pass by the modes of files."""
-        asked = {"argv": list(argv), "folder": str(folder), "environ": dict(environ or {})}
+        asked = {
+            "argv": list(argv),
+            "folder": str(folder),
+            "environ": dict(environ or {}),
+            "unprivileged": unprivileged,
+        }
         assert self.server.stdin is not None
         assert self.server.stdout is not None
-        print(json.dumps(asked | {"unprivileged": unprivileged}), file=self.server.stdin, flush=True)
-        return Said(**json.loads(self.server.stdout.readline()))
+        print(json.dumps(asked), file=self.server.stdin, flush=True)
+        answer = self.server.stdout.readline()
+        assert answer, "the server of commands has ended"
+        return subprocess.CompletedProcess(argv, *json.loads(answer))
 
     def describe(self) -> Description:
         """Return who this is."""

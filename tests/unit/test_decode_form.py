@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import io
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -280,6 +283,23 @@ def test_chunks_that_are_portions_of_their_own_are_kept_apart(monkeypatch: pytes
         assert got.requests == 4
         rows = slice(index * 2 * group, (index + 1) * 2 * group)
         assert all(np.array_equal(values, whole[name][rows]) for name, values in got.block.columns.items())
+
+
+def test_what_decodes_dictionaries_is_loaded_with_a_footer_that_has_some_and_not_before(tmp_path: Path) -> None:
+    plain, dictionary = tmp_path / "plain", tmp_path / "dictionary"
+    plain.write_bytes(written(pa.array(["a", "b"])))
+    dictionary.write_bytes(written(pa.array(["a", "b"]).dictionary_encode()))
+    code = """
+import sys
+from pathlib import Path
+from dlio_benchmark.parquet.decode_footer import Footer
+for path in sys.argv[1:]:
+    body = Path(path).read_bytes()
+    Footer(body[-8 - int.from_bytes(body[-8:-4], "little") :], len(body))
+    print("pyarrow.compute" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, plain, dictionary], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_reading_one_compressed_file_after_the_other_takes_no_more_memory_than_reading_two() -> None:

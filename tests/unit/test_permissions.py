@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked_command import Commands, Said, served
+from forked_command import Commands, served
 from small_data import make, workload
 
 from dlio_benchmark.data_generator.manifest import MANIFEST, TABLE
@@ -52,7 +53,7 @@ def commands() -> Iterator[Commands]:
         yield server
 
 
-def command(commands: Commands, what: str, root: Path, out: Path) -> Said:
+def command(commands: Commands, what: str, root: Path, out: Path) -> subprocess.CompletedProcess[str]:
     """Run the command without the privileges of root."""
     flags = {"workflow.generate_data": what == "generate", "workflow.train": what == "train"}
     keys = {**TREE, **{name: str(wanted).lower() for name, wanted in flags.items()}, "dataset.data_folder": root}
