@@ -50,6 +50,14 @@ def test_a_saved_manifest_is_loaded_as_it_was(some: list[FileEntry]) -> None:
     assert loaded is not None
     assert list(loaded.entries()) == sorted(some, key=lambda entry: (entry.split, entry.index, entry.path))
     assert shape_of(loaded.workload) == shape_of(workload())
+    assert json.loads(storage.files[MANIFEST])["splits"] == {
+        split: {
+            "files": len({entry.index for entry in some if entry.split == split}),
+            "rows": sum(entry.rows for entry in some if entry.split == split),
+            "bytes": sum(entry.bytes for entry in some if entry.split == split),
+        }
+        for split in sorted({entry.split for entry in some})
+    }
 
 
 def test_the_files_of_a_data_set_are_what_pyarrow_finds(tmp_path: Path) -> None:
