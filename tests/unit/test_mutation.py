@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from verification.mutation import live
+from verification.mutation.__main__ import OPTIONS
 from verification.mutation.changes import Mutant, mutants, mutated
 from verification.mutation.forks import in_fork
 from verification.mutation.judge import Budget, fate_of
@@ -133,3 +135,23 @@ def test_a_fork_ends_in_a_fate(fate: str) -> None:
 
 def test_a_fork_that_does_not_end_is_ended() -> None:
     assert fate_of(in_fork(sleep_for_ever, 0.05)) == "timeout"
+
+
+def test_a_run_keeps_the_tests_in_the_process_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asked:
+        def pytest_cmdline_main(self, config: pytest.Config) -> int:
+            return config.option.numprocesses or 0
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    folder = str(Path(__file__).parent)
+    assert in_fork(lambda: int(pytest.main([*OPTIONS, folder], plugins=[Asked()])), 60) == 0
+
+
+def test_what_a_fork_says_last_is_kept(tmp_path: Path) -> None:
+    def work() -> int:
+        sys.stdout = os.fdopen(os.dup(1), "w")
+        print("why it failed", end="")
+        return 3
+
+    assert in_fork(work, 60, str(tmp_path / "log")) == 3
+    assert (tmp_path / "log").read_text() == "why it failed"

@@ -48,7 +48,7 @@ LEFT_OUT = (
 )
 """Test files that judge no module of the parts above by themselves, or take longer than all others together: they
 run if ``--tests`` names them."""
-OPTIONS = ("-q", "--no-mpi", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+OPTIONS = ("-q", "--no-mpi", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 TOLD = "told.json"
 RUN_S = 24 * 3600.0
 

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -59,6 +60,7 @@ def _work(work: Callable[[], int], folder: str, told: str) -> None:
         os.environ |= {"PYTEST_DEBUG_TEMPROOT": folder, "TMPDIR": folder}
         tempfile.tempdir = folder
         code = work()
+        sys.stdout.flush()
     except BaseException:
         traceback.print_exc()
     finally:
