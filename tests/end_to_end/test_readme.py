@@ -18,6 +18,8 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = ("dlio_benchmark", "dlio_postprocessor", "mlpstorage", "mpirun")
 SETTINGS = dict(re.findall(r"\b(OMPI_\w+)=(\w+)", TEXT))
 """What a launcher needs according to the README; others take no notice."""
+OF_THE_HOST = "the hosts have too few processors for their ranks"
+"""Said of a machine that is busy meanwhile, whatever the command."""
 
 
 def blocks(language: str) -> list[str]:
@@ -37,13 +39,17 @@ def test_there_are_commands_of_every_kind() -> None:
     assert any(" verify " in line for line in every)
 
 
+def warned(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if "[WARNING]" in line and OF_THE_HOST not in line]
+
+
 def assert_works(block: str, folder: Path, environ: Mapping[str, str]) -> None:
     for line in lines(block):
         done = subprocess.run(
             line, shell=True, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=300
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        assert "[WARNING]" not in done.stderr, f"{line}\n{done.stderr}"
+        assert not warned(done.stderr), f"{line}\n{done.stderr}"
 
 
 def test_every_command_works_as_printed(tmp_path: Path) -> None:
