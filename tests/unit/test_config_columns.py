@@ -18,6 +18,7 @@ from dlio_benchmark.config.columns import (
     LEGACY_COLUMN,
     WIDTHS,
     file_columns,
+    mean_columns,
     nominal_row_bytes,
     row_bytes,
     schema_columns,
@@ -58,6 +59,7 @@ def test_a_spread_of_sizes_is_a_function_of_seed_split_and_file(
     assert file_columns(spread, split, index) == (column,)
     assert column.size >= 1
     assert schema_columns(spread) == (dataclasses.replace(column, size=0),)
+    assert mean_columns(spread) == file_columns(dataset(), split, index)
 
 
 def test_a_spread_of_sizes_differs_between_files_and_splits_and_keeps_its_mean() -> None:
