@@ -44,11 +44,14 @@ def test_a_data_set_that_is_opened_again_is_unfinished_and_leaves_no_file_open(t
     storage, workload = LocalStorage(str(data)), decode(tree).workload
     known = manifest.load(storage)
     assert known is not None
-    manifest.reopen(storage, known, workload)
+    went_in: list[int] = []
+    manifest.reopen(storage, known, workload, went_in.append)
     assert manifest.load(storage) is None
     assert manifest.begun(storage) is not None
-    noted = manifest.journalled(storage, manifest.stamp_of(workload))
+    came_out: list[int] = []
+    noted = manifest.journalled(storage, manifest.stamp_of(workload), came_out.append)
     assert sorted(noted) == sorted(entry.path for entry in known.entries())
+    assert sum(came_out) >= sum(went_in) == len(noted) > 0
     assert open_files(data) == []
 
 
